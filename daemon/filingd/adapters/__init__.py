@@ -1,0 +1,1 @@
+"""The world: everything that touches a disk, a socket, a clock or a log."""

@@ -1,0 +1,80 @@
+"""The front door: a table of commands, each imported only when it is used."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import click
+
+from filingd import __version__
+from filingd.core.errors import ExitCode, FilingdError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class Entry(NamedTuple):
+    """Where a command lives, and the line that `filingd --help` shows without importing it."""
+
+    target: str
+    summary: str
+
+
+COMMANDS: dict[str, Entry] = {
+    "run": Entry("filingd.cli.run:run", "Run the daemon until told to stop, or until nothing is due."),
+    "plan": Entry("filingd.cli.plan:plan", "Show what would be fetched, in how many calls, how long; fetch nothing."),
+    "status": Entry("filingd.cli.status:status", "Show coverage as a calendar, open days with reasons, and lanes."),
+    "items": Entry("filingd.cli.items:items", "List, show or retry single items."),
+    "verify": Entry("filingd.cli.verify:verify", "Re-hash and re-check stored files; --repair refetches damaged ones."),
+    "manifest": Entry("filingd.cli.manifest:manifest", "Rebuild the manifest from the files on disk."),
+    "config": Entry("filingd.cli.config:config", "Check a configuration, print its schema, or write a first one."),
+    "log": Entry("filingd.cli.log:log", "Print the schema of the status log."),
+    "sandbox": Entry("filingd.cli.sandbox:sandbox", "Run a stand-in registry on loopback, for rehearsals."),
+    "demo": Entry("filingd.cli.demo:demo", "Mirror 45 days from the sandbox and show the result."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose members are named in a table and imported when called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:  # noqa: ARG002
+        entry = COMMANDS.get(name)
+        if entry is None:
+            return None
+        module, _, attribute = entry.target.partition(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.summary) for name, entry in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="filingd")
+def root() -> None:
+    """Keep a complete, verified and current copy of company-registry data on your own disk."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command; return the exit code (`core.errors.ExitCode`). No traceback reaches an operator."""
+    try:
+        result: Any = root.main(args=list(arguments), prog_name="filingd", standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.Abort:
+        click.echo("interrupted", err=True)
+        return ExitCode.INTERRUPTED
+    except click.ClickException as wrong:
+        wrong.show()
+        return ExitCode.USAGE
+    except FilingdError as error:
+        click.echo(f"filingd: {error}", err=True)
+        return error.exit_code
+    except BrokenPipeError:
+        return ExitCode.OK
+    return int(result) if isinstance(result, int) else ExitCode.OK

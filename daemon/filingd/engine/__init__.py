@@ -1,0 +1,1 @@
+"""The engine: asyncio, reaching the world through ports only."""

@@ -1,0 +1,1 @@
+"""Registries: each is a folder of pure functions and data."""
