@@ -23,12 +23,20 @@ class Entry(NamedTuple):
 
 COMMANDS: dict[str, Entry] = {
     "run": Entry("filingd.cli.run:run", "Run the daemon until told to stop, or until nothing is due."),
-    "plan": Entry("filingd.cli.plan:plan", "Show what would be fetched, in how many calls, how long; fetch nothing."),
-    "status": Entry("filingd.cli.status:status", "Show coverage as a calendar, open days with reasons, and lanes."),
+    "plan": Entry(
+        "filingd.cli.plan:plan", "Show what would be fetched, in how many calls, how long; fetch nothing."
+    ),
+    "status": Entry(
+        "filingd.cli.status:status", "Show coverage as a calendar, open days with reasons, and lanes."
+    ),
     "items": Entry("filingd.cli.items:items", "List, show or retry single items."),
-    "verify": Entry("filingd.cli.verify:verify", "Re-hash and re-check stored files; --repair refetches damaged ones."),
+    "verify": Entry(
+        "filingd.cli.verify:verify", "Re-hash and re-check stored files; --repair refetches damaged ones."
+    ),
     "manifest": Entry("filingd.cli.manifest:manifest", "Rebuild the manifest from the files on disk."),
-    "config": Entry("filingd.cli.config:config", "Check a configuration, print its schema, or write a first one."),
+    "config": Entry(
+        "filingd.cli.config:config", "Check a configuration, print its schema, or write a first one."
+    ),
     "log": Entry("filingd.cli.log:log", "Print the schema of the status log."),
     "sandbox": Entry("filingd.cli.sandbox:sandbox", "Run a stand-in registry on loopback, for rehearsals."),
     "demo": Entry("filingd.cli.demo:demo", "Mirror 45 days from the sandbox and show the result."),
@@ -54,7 +62,9 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, entry.summary) for name, entry in COMMANDS.items()])
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.version_option(__version__, prog_name="filingd")
 def root() -> None:
     """Keep a complete, verified and current copy of company-registry data on your own disk."""

@@ -1,0 +1,449 @@
+"""The nouns of filingd, as values. Instants are unix seconds (UTC, float) and end in `_at`; sizes are in bytes.
+
+An *item* is one thing the operator wants, under a stable key such as `nbb/authentic/2026-11-20/json`. Everything
+before the last slash is its *group* (`nbb/authentic/2026-11-20`), the unit that is sealed.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+
+class State(enum.IntEnum):
+    """Where an item stands. The numbers are stored in the manifest: never renumber."""
+
+    DUE = 0  # wanted, waiting for its turn
+    ACTIVE = 1  # leased: an attempt is under way and there is nothing stored yet
+    STORED = 2  # a verified body lies under its final name
+    RECHECKING = 3  # leased, and a verified body lies under its final name
+    EMPTY = 4  # confirmed: the registry has nothing for it
+    ABSENT = 5  # it will never be served, as far as anybody can tell
+    QUARANTINED = 6  # used up its tries; left alone for a while
+
+
+LEASED_STATES = frozenset({State.ACTIVE, State.RECHECKING})
+HOLDING_STATES = frozenset({State.STORED, State.RECHECKING})
+FINISHED_STATES = frozenset({State.STORED, State.RECHECKING, State.EMPTY, State.ABSENT})
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One row of the manifest: an item and all that is needed to decide about it.
+
+    `due_at` is when it wants its next attempt; None means it is not scheduled (finished for good, or waiting for
+    an operator). `priority` orders items within a lane, lowest first. `attempts` counts failures since the last
+    success. `nothing_count` and `nothing_at` are the evidence for an empty item: how often, and when last, the
+    registry said that there is nothing. `size_bytes`, `sha256`, `stored_at` and `version` describe the body now
+    under the final name; `version` counts stored bodies from 1 and is 0 while there is none.
+    """
+
+    key: str
+    lane: str
+    state: State = State.DUE
+    priority: int = 0
+    due_at: float | None = 0.0
+    attempts: int = 0
+    reason: str | None = None
+    nothing_count: int = 0
+    nothing_at: float | None = None
+    size_bytes: int | None = None
+    sha256: bytes | None = None
+    stored_at: float | None = None
+    version: int = 0
+
+    @property
+    def group(self) -> str:
+        """The key of the group this item belongs to."""
+        return group_of(self.key)
+
+
+def group_of(key: str) -> str:
+    """Everything before the last slash of an item key."""
+    return key.rpartition("/")[0]
+
+
+def leaf_of(key: str) -> str:
+    """Everything after the last slash of an item key: the dataset or document kind."""
+    return key.rpartition("/")[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """The evidence of one stored body: what it is and how it came.
+
+    `path` is relative to the store. `content_digest` is a digest over the members of a zip (name, size, CRC), so
+    that a zip that was merely packed again can be told from one whose content changed. `facts` is what the
+    registry's inspector found while the body passed (JSON-serialisable).
+    """
+
+    key: str
+    number: int
+    path: str
+    size_bytes: int
+    sha256: bytes
+    stored_at: float
+    route: str
+    request_id: str
+    etag: str | None = None
+    content_digest: bytes | None = None
+    member_count: int | None = None
+    verified_at: float | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One transition to be recorded: the state the item had, and the whole item as it is from now on.
+
+    `before` is None for an item that is new. `version` is the body that became current with this change.
+    """
+
+    before: State | None
+    item: Item
+    version: Version | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A day (or other unit) that is sealed as a whole. `reasons` says why it is open; empty when sealed."""
+
+    key: str
+    opened_at: float
+    sealed_at: float | None = None
+    checked_at: float | None = None
+    reasons: tuple[str, ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class LaneSpec:
+    """What the configuration promises for one lane: its rate, burst, concurrency and keys (names, never values)."""
+
+    name: str
+    calls_per_s: float
+    burst: int = 1
+    concurrency: int = 1
+    key_names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SecretRef:
+    """A header whose value only the HTTP client may look up."""
+
+    header: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ZipLimits:
+    """Bounds a zip must keep (NBB reference, section 8)."""
+
+    max_entries: int = 200_000
+    max_member_bytes: int = 512 * 1024 * 1024
+    max_ratio: float = 200.0  # inflated over deflated, over the whole zip
+    ratio_floor_bytes: int = 64 * 1024 * 1024  # a zip that inflates to less is never refused for its ratio
+
+
+class MemberInspector(Protocol):
+    """A registry's look at the members of a zip while they pass. Runs off the event loop; pure, no I/O."""
+
+    def wants(self, name: str) -> bool:
+        """Whether `member` should be called with the inflated bytes of this member."""
+        ...
+
+    def member(self, name: str, data: bytes) -> str | None:
+        """Take one wanted member; the returned note is kept in the member index.
+
+        Raises:
+            core.errors.FilingdError: the member is not what it should be; the body is refused.
+        """
+        ...
+
+    def facts(self) -> Mapping[str, Any]:
+        """What was found over all members, JSON-serialisable."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class BodyPlan:
+    """What a body has to be before it may have a final name.
+
+    `accept` lists the kinds (see `BodyReport.kind`) that may be published. `max_bytes` bounds the transfer.
+    """
+
+    max_bytes: int
+    accept: frozenset[str] = frozenset({"zip"})
+    zip_limits: ZipLimits = ZipLimits()
+    inspector: Callable[[], MemberInspector] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One HTTP exchange to be made. The key itself is not in here; only the client resolves `secret`."""
+
+    url: str
+    headers: tuple[tuple[str, str], ...]
+    request_id: str
+    secret: SecretRef | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseHead:
+    """Status line and headers of a response; header names are lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+
+    def header(self, name: str) -> str | None:
+        """The value of a header, by any casing, or None."""
+        return self.headers.get(name.lower())
+
+    @property
+    def content_length(self) -> int | None:
+        """The declared length of the body in bytes, if it is declared and sane."""
+        text = self.header("content-length")
+        return int(text) if text is not None and text.isascii() and text.isdigit() else None
+
+    @property
+    def strong_etag(self) -> str | None:
+        """The ETag if it is a strong one."""
+        etag = self.header("etag")
+        return etag if etag and etag.startswith('"') and etag.endswith('"') and len(etag) > 1 else None
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One member of a stored zip, as the walk saw it. `offset` is where its data begins, not its header."""
+
+    name: str
+    offset: int
+    packed_bytes: int
+    size_bytes: int
+    crc32: int
+    method: int  # 0 stored, 8 deflated
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BodyReport:
+    """What is known of a body after its last byte: counted, hashed, walked.
+
+    `kind` is what the bytes are, by magic, never by header: `zip`, `empty` (no byte), `empty_zip` (no file in
+    it), `pdf`, `json`, `xml`, `html`, `other`. `problem` is None when the body is sound, otherwise one of
+    `BODY_PROBLEMS`; `problem_detail` says where. `head` is the first 2 KiB.
+    """
+
+    kind: str
+    size_bytes: int
+    sha256: bytes
+    head: bytes = b""
+    problem: str | None = None
+    problem_detail: str = ""
+    member_count: int = 0
+    inflated_bytes: int = 0
+    content_digest: bytes | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+BODY_PROBLEMS: Mapping[str, str] = {
+    "short_body": "fewer bytes arrived than were declared",
+    "long_body": "more bytes arrived than were declared",
+    "too_large": "more bytes than the configured bound",
+    "wrong_kind": "the bytes are not what was asked for, whatever the headers say",
+    "zip_no_end": "the zip has no end-of-central-directory record where it should",
+    "zip_bad_header": "a local header or the central directory cannot be read",
+    "zip_bad_data": "a member does not inflate",
+    "zip_bad_crc": "a member's bytes do not have the CRC the zip gives for them",
+    "zip_bad_method": "a member is compressed by a method other than stored or deflate",
+    "zip_bad_name": "a member's name is absolute, climbs out, or holds a backslash, drive letter or NUL",
+    "zip_duplicate": "two members have the same base name",
+    "zip_encrypted": "a member is encrypted",
+    "zip_link": "a member is a link or a device",
+    "zip_too_many": "more members than the configured bound",
+    "zip_member_too_large": "a member inflates to more than the configured bound",
+    "zip_ratio": "the zip inflates to more than the configured ratio",
+    "zip_directory_mismatch": "the central directory does not list what the zip holds",
+    "zip_trailing": "bytes lie after the end of the zip",
+    "inspect_failed": "the members are not what the registry says they are",
+}
+
+TRANSFER_REASONS: Mapping[str, str] = {
+    "connect_failed": "no connection could be made",
+    "connection_lost": "the connection broke before the end of the body",
+    "head_timeout": "no response head within the idle timeout",
+    "stalled": "no byte within the idle timeout",
+    "too_slow": "the throughput stayed under the minimum",
+    "too_large": "the body grew past the configured bound",
+    "bad_response": "what arrived is not HTTP",
+    "redirected": "the server answered with a redirect, which is refused: the key goes to no other host",
+    "tls_failed": "the server's certificate was not accepted",
+    "key_missing": "the key cannot be read",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class FlowLimits:
+    """Bounds on how a body flows. There is no total timeout: a long download may take its time if it moves."""
+
+    connect_timeout_s: float = 30.0
+    idle_timeout_s: float = 180.0
+    min_bytes_per_s: float = 1024.0
+    min_rate_window_s: float = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class PartialRecord:
+    """What must be known of an unfinished body to go on with it later (NBB reference, section 4.2)."""
+
+    route: str
+    received_bytes: int
+    total_bytes: int | None
+    etag: str | None  # strong ones only
+    started_at: float
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class QuarantineRecord:
+    """Why a body was refused, kept beside it."""
+
+    key: str
+    route: str
+    request_id: str
+    refused_at: float
+    problem: str
+    detail: str
+    status: int
+    headers: Mapping[str, str]
+
+
+# ---------------------------------------------------------------- what an attempt led to
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """All that one attempt brought: a head and either a verified body, or the start of an error body, or a break.
+
+    `body` is set when a 2xx body was streamed and examined; `error_body` holds at most 8 KiB of any other body;
+    `transfer_reason` is one of `TRANSFER_REASONS` when the exchange broke off (`head` may then be None).
+    """
+
+    head: ResponseHead | None = None
+    body: BodyReport | None = None
+    error_body: bytes = b""
+    transfer_reason: str | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """The body is good: publish it. `recheck_at` is when to fetch it again and compare, if ever."""
+
+    recheck_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Nothing:
+    """The registry said that there is nothing. It counts towards the proof of emptiness; `confirmed` completes it."""
+
+    reason: str
+    again_at: float | None
+    confirmed: bool = False
+    alarm: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class NotYet:
+    """It cannot be had now and that is nobody's fault; costs no attempt."""
+
+    reason: str
+    again_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """It will never be served, as far as can be known."""
+
+    reason: str
+    recheck_at: float | None = None
+    alarm: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The attempt failed. `again_at` is the next try; `gave_up` says the tries are used up for now."""
+
+    reason: str
+    again_at: float
+    detail: str = ""
+    quarantine: bool = False
+    gave_up: bool = False
+    strikes_lane: bool = (
+        True  # whether it speaks against the whole lane (5xx, no connection), not this item alone
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Throttled:
+    """The registry asked for patience: the lane slows down; costs no attempt."""
+
+    reason: str
+    retry_after_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    """The product is closed to us: the lane parks and an alarm is raised. `key_at_fault`: try the other key once."""
+
+    reason: str
+    detail: str = ""
+    key_at_fault: bool = False
+
+
+Verdict = Stored | Nothing | NotYet | Absent | Failed | Throttled | Blocked
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """How one item is asked for now: on which lane, by which route, what the answer has to be."""
+
+    lane: str
+    route: str
+    url: str
+    headers: tuple[tuple[str, str], ...]
+    secret_header: str | None
+    body: BodyPlan
+    is_document: bool = False  # small enough to be held whole and written in a group
+
+
+@dataclass(frozen=True, slots=True)
+class Deferral:
+    """No attempt can be made now. `lane` is where the item should wait; `again_at` None means it is absent for now."""
+
+    reason: str
+    lane: str
+    again_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """What the manifest and the disk hold of one item of a group, for the judgement of the group."""
+
+    item: Item
+    version: Version | None = None
+    members: Sequence[Member] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """Whether a group is complete. `reasons` is empty when it is. `refetch` names items to fetch again, and when."""
+
+    reasons: tuple[str, ...]
+    facts: Mapping[str, Any]
+    refetch: tuple[tuple[str, float], ...] = ()
+    alarms: tuple[str, ...] = ()

@@ -1,0 +1,39 @@
+"""The named steps of the publish sequence, in order. A death at any of them, then a restart, loses nothing.
+
+They are reported to `ports.Steps`, which does nothing in a running service; the crash tests kill the process there.
+"""
+
+from __future__ import annotations
+
+ITEM_LEASED = "item.leased"
+PART_OPENED = "part.opened"
+PART_RECORDED = "part.recorded"  # what is needed to resume is on disk
+BODY_RECEIVED = "body.received"
+BODY_VERIFIED = "body.verified"
+BODY_SYNCED = "body.synced"
+PREVIOUS_KEPT = "previous.kept"  # the body that was there lies under versions/
+BODY_RENAMED = "body.renamed"
+FOLDER_SYNCED = "folder.synced"
+INDEX_WRITTEN = "index.written"
+ROW_RECORDED = "row.recorded"
+SUMS_WRITTEN = "sums.written"
+SEAL_WRITTEN = "seal.written"
+GROUP_RECORDED = "group.recorded"
+BODY_QUARANTINED = "body.quarantined"
+
+PUBLISH_STEPS: tuple[str, ...] = (
+    ITEM_LEASED,
+    PART_OPENED,
+    PART_RECORDED,
+    BODY_RECEIVED,
+    BODY_VERIFIED,
+    BODY_SYNCED,
+    PREVIOUS_KEPT,
+    BODY_RENAMED,
+    FOLDER_SYNCED,
+    INDEX_WRITTEN,
+    ROW_RECORDED,
+    SUMS_WRITTEN,
+    SEAL_WRITTEN,
+    GROUP_RECORDED,
+)

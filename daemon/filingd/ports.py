@@ -1,0 +1,319 @@
+"""The narrow protocols between the engine and the world. Each has a fake in the tests and one contract suite
+that runs on the fake and on the real thing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from contextlib import AbstractAsyncContextManager
+
+    from filingd.core.model import (
+        Answer,
+        Attempt,
+        BodyPlan,
+        BodyReport,
+        Change,
+        Deferral,
+        FlowLimits,
+        Group,
+        Holding,
+        Item,
+        Judgement,
+        LaneSpec,
+        Member,
+        PartialRecord,
+        QuarantineRecord,
+        Request,
+        ResponseHead,
+        State,
+        Verdict,
+        Version,
+    )
+    from filingd.core.limits import LaneState
+
+
+class Clock(Protocol):
+    """The only source of time. A rehearsal gives another one."""
+
+    def now(self) -> float:
+        """Unix seconds, UTC. May step."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds that never go back, the same for every process until the machine boots again."""
+        ...
+
+    def boot_id(self) -> str:
+        """Names the period over which `monotonic` is comparable."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Suspend the caller."""
+        ...
+
+
+class Log(Protocol):
+    """The status log. Event names are `subject.past_participle`; facts are JSON-serialisable."""
+
+    def debug(self, event: str, **facts: Any) -> None: ...
+    def info(self, event: str, **facts: Any) -> None: ...
+    def warning(self, event: str, **facts: Any) -> None: ...
+    def error(self, event: str, **facts: Any) -> None: ...
+
+
+class Steps(Protocol):
+    """Is told of each named step of the publish sequence (`core.steps`); the place where tests kill the process."""
+
+    def reached(self, step: str) -> None: ...
+
+
+class BodySink(Protocol):
+    """Takes the bytes of one body, in order, on the event loop, without ever blocking it.
+
+    The receiver asks for `buffer()`, fills some of it, says `advance(count)`. When `buffer()` returns None all
+    buffers are with the side thread: the receiver pauses until `ready()` completes. `failure()` is what the side thread
+    died of (DiskFullError, DiskFaultError), if it did: the receiver stops at once and raises it.
+    """
+
+    def buffer(self) -> memoryview | None: ...
+    def advance(self, count: int) -> None: ...
+    async def ready(self) -> None: ...
+    def failure(self) -> Exception | None: ...
+
+
+class Exchange(Protocol):
+    """One response whose body has not been read yet."""
+
+    @property
+    def head(self) -> ResponseHead: ...
+
+    async def read_capped(self, limit_bytes: int) -> tuple[bytes, bool]:
+        """The body's first `limit_bytes`, and whether that was all of it. The rest is not read."""
+        ...
+
+    async def pour_into(self, sink: BodySink, max_bytes: int) -> int:
+        """Stream the whole body into the sink; returns the bytes received.
+
+        Raises:
+            TransferError: it broke off, stalled, was too slow or grew past `max_bytes`. Bytes that arrived before
+                are in the sink.
+            DiskFullError, DiskFaultError: the sink failed.
+        """
+        ...
+
+
+class HttpClient(Protocol):
+    """Makes exchanges. Refuses redirects; resolves the key of a request at the last moment."""
+
+    def exchange(self, request: Request, flow: FlowLimits) -> AbstractAsyncContextManager[Exchange]:
+        """Send the request and give the response.
+
+        Raises (on entering):
+            TransferError: no response head was had.
+        """
+        ...
+
+    async def close(self) -> None: ...
+
+
+class Staged(BodySink, Protocol):
+    """A body on its way to a final name: written, hashed and walked by one side thread as it arrives."""
+
+    @property
+    def received_bytes(self) -> int:
+        """Bytes of the body so far, a resumed prefix included."""
+        ...
+
+    async def finish(self, declared_bytes: int | None) -> BodyReport:
+        """No more bytes come: drain, compare with the declared length, complete the walk.
+
+        Raises:
+            DiskFullError, DiskFaultError: the disk refused.
+        """
+        ...
+
+    async def publish(self, previous_to: str | None) -> str:
+        """Sync, move the body that is there now to `previous_to` (if given), rename, sync the folder, and write the member index.
+
+        Returns the path of the published file, relative to the store.
+
+        Raises:
+            DiskFullError, DiskFaultError: the disk refused; nothing lies under the final name that was not there before.
+        """
+        ...
+
+    async def keep(self, record: PartialRecord) -> None:
+        """Leave the partial file and what is needed to resume it."""
+        ...
+
+    async def quarantine(self, record: QuarantineRecord) -> str:
+        """Move the body to `quarantine/` with its record; returns where, relative to the store."""
+        ...
+
+    async def discard(self) -> None:
+        """Remove every trace. Never raises."""
+        ...
+
+
+class Store(Protocol):
+    """The operator's disk. `target` is a path relative to the store, such as `nbb/authentic/2026/11/2026-11-20/json.zip`."""
+
+    async def free_bytes(self) -> int:
+        """Room left on the file system of the store, for this process."""
+        ...
+
+    async def partial(self, target: str) -> PartialRecord | None:
+        """What is left of an earlier, unfinished body, if it can be trusted at all."""
+        ...
+
+    async def drop_partial(self, target: str) -> None: ...
+
+    async def stage(
+        self, target: str, plan: BodyPlan, resume: PartialRecord | None, record: PartialRecord | None
+    ) -> Staged:
+        """Begin a body. With `resume`, the partial file's bytes are read again (hashed, walked) and new bytes follow them.
+
+        `record` is written beside the partial file at once when given, so that even a killed process can resume.
+        """
+        ...
+
+    async def put_document(self, target: str, data: bytes) -> None:
+        """Publish one small body durably; calls that run at the same time share one sync.
+
+        Raises:
+            DiskFullError, DiskFaultError: the disk refused; nothing lies under the final name that was not there before.
+        """
+        ...
+
+    async def write_text(self, target: str, text: str) -> None:
+        """Publish a small text file durably (day.json, SHA256SUMS), by rename."""
+        ...
+
+    async def read_text(self, target: str) -> str | None: ...
+
+    async def remove(self, target: str) -> None:
+        """Remove a file, durably; no error if there is none."""
+        ...
+
+    async def check(self, target: str, plan: BodyPlan) -> BodyReport | None:
+        """Read a stored file again, hash and walk it; None if there is no such file. Rewrites its member index if that is missing."""
+        ...
+
+    async def members(self, target: str) -> Sequence[Member] | None:
+        """The member index of a stored zip; made anew from the zip if it is missing or damaged. None without the zip."""
+        ...
+
+    async def size_bytes(self, target: str) -> int | None: ...
+
+    async def set_aside(self, target: str, record: QuarantineRecord) -> str | None:
+        """Move a damaged stored file to `quarantine/`; None if there was none."""
+        ...
+
+    async def files(self, prefix: str) -> Sequence[str]:
+        """All published files below a folder, relative to the store, sorted; no partials, indexes or hidden files."""
+        ...
+
+    async def sweep(self, keep: frozenset[str]) -> Sequence[str]:
+        """Remove staging files whose target is not in `keep`; returns what was removed."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+class Manifest(Protocol):
+    """The memory of filingd. A call that changes something returns when the change is durable.
+
+    Calls that run at the same time share one transaction (group commit).
+    """
+
+    async def lease(self, lane: str, now: float, limit: int) -> Sequence[Item]:
+        """Take up to `limit` items of the lane that are due at `now`, by priority then due time; they are ACTIVE or RECHECKING from then on."""
+        ...
+
+    async def record(self, changes: Sequence[Change]) -> None:
+        """Write transitions; a `version` becomes the item's current one."""
+        ...
+
+    async def next_due_at(self, lane: str) -> float | None:
+        """When the lane's next scheduled item is due; None if nothing is scheduled."""
+        ...
+
+    async def items(self, keys: Iterable[str]) -> Mapping[str, Item]: ...
+    async def group_items(self, group: str) -> Sequence[Item]: ...
+    async def leased_items(self) -> Sequence[Item]:
+        """Items that are ACTIVE or RECHECKING: after a crash, those whose attempt was cut."""
+        ...
+
+    async def page(self, after: str, limit: int, states: frozenset[State] | None = None) -> Sequence[Item]:
+        """Items in key order, after a key; for sweeps over everything."""
+        ...
+
+    async def current_versions(self, keys: Iterable[str]) -> Mapping[str, Version]: ...
+    async def versions(self, key: str) -> Sequence[Version]: ...
+    async def note_verified(self, key: str, at: float) -> None: ...
+
+    async def groups(self, prefix: str = "") -> Sequence[Group]:
+        """Groups whose key starts with the prefix, in key order."""
+        ...
+
+    async def save_groups(self, groups: Sequence[Group]) -> None: ...
+    async def counts(self) -> Mapping[State, int]:
+        """How many items are in each state; kept, not counted."""
+        ...
+
+    async def scheduled_counts(self) -> Mapping[str, int]:
+        """How many items are scheduled on each lane."""
+        ...
+
+    async def lane_states(self) -> Mapping[str, LaneState]: ...
+    async def save_lane(self, state: LaneState) -> None: ...
+    async def changed_elsewhere(self) -> bool:
+        """Whether another process wrote to the manifest since the last call."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+class Registry(Protocol):
+    """What a registry is: pure functions over data. No I/O, no clock, no event loop."""
+
+    @property
+    def name(self) -> str: ...
+
+    def lanes(self) -> Sequence[LaneSpec]: ...
+
+    def expected(self, now: float) -> Sequence[str]:
+        """The keys of all items that should exist now, oldest first."""
+        ...
+
+    def plan(self, now: float, known: Mapping[str, Item]) -> Sequence[Change]:
+        """What has to change so that every expected item exists, waits on the right lane and has the right priority."""
+        ...
+
+    def request(self, item: Item, now: float) -> Attempt | Deferral:
+        """How to ask for the item now; the route is chosen here, from its age and from what is subscribed."""
+        ...
+
+    def interpret(
+        self, item: Item, attempt: Attempt, answer: Answer, siblings: Mapping[str, Holding], now: float
+    ) -> Verdict:
+        """What an answer means. `siblings` are the other items of the group, by leaf."""
+        ...
+
+    def judge(self, group: str, holdings: Mapping[str, Holding], now: float) -> Judgement:
+        """Whether a group is complete; `holdings` by leaf, with member indexes where they exist."""
+        ...
+
+    def target(self, key: str) -> str:
+        """Where the item's body lies, relative to the store."""
+        ...
+
+    def key_of(self, target: str) -> str | None:
+        """The item whose body lies there, if any: the inverse of `target`."""
+        ...
+
+    def body_plan(self, key: str) -> BodyPlan:
+        """What a stored body of this item has to be."""
+        ...
