@@ -1,0 +1,75 @@
+"""What no text that leaves the program may hold: keys, in any shape a registry issues them.
+
+NBB keys are 32 hexadecimal digits (NBB reference, section 4.1) and KVK's are such digits behind a short
+prefix, so a run of exactly 32 is taken for a key wherever it stands. SHA-256 digests (64) and request ids
+(UUIDs, with dashes) pass.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+REDACTED = "[redacted]"
+SHORTEST_KEY = 8  # a shorter configured value would turn ordinary words into "[redacted]"
+_KEY_SHAPED = re.compile(r"(?<![0-9A-Fa-f])[0-9A-Fa-f]{32}(?![0-9A-Fa-f])")
+_DEEPEST = 20
+
+
+def redact_text(text: str, secrets: Collection[str] = ()) -> str:
+    """The text without the given secrets, in any letter case, and without anything shaped like a key."""
+    if secrets:
+        # First and on its own: what is left of it then no longer hides a key that stood right beside.
+        text = _any_of(frozenset(secrets)).sub(REDACTED, text)
+    return _KEY_SHAPED.sub(REDACTED, text)
+
+
+def holds_key(text: str) -> bool:
+    """Whether anything in the text is shaped like a key."""
+    return _KEY_SHAPED.search(text) is not None
+
+
+def redact(value: Any, secrets: Collection[str] = (), depth: int = 0) -> Any:
+    """The value as plain JSON types, redacted at any depth, keys of mappings included.
+
+    Whatever is not a JSON type becomes its text first, so that nothing passes unread; what nests deeper than
+    20 levels becomes "…".
+    """
+    if value is None or isinstance(value, (bool, float)):
+        return value
+    if isinstance(value, int):
+        return _redact_number(value, secrets)
+    if depth > _DEEPEST:
+        return "…"
+    if isinstance(value, dict):
+        return {
+            redact_text(_text_of(name), secrets): redact(inner, secrets, depth + 1)
+            for name, inner in value.items()
+        }
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [redact(inner, secrets, depth + 1) for inner in value]
+    return redact_text(_text_of(value), secrets)
+
+
+@functools.lru_cache(maxsize=4)
+def _any_of(secrets: frozenset[str]) -> re.Pattern[str]:
+    longest_first = sorted(secrets, key=len, reverse=True)
+    return re.compile("|".join(map(re.escape, longest_first)), re.IGNORECASE)
+
+
+def _redact_number(value: int, secrets: Collection[str]) -> int | str:
+    """A key made of digits alone may come as a number."""
+    text = str(value)
+    return value if redact_text(text, secrets) == text else REDACTED
+
+
+def _text_of(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return bytes(value).decode("utf-8", "backslashreplace")
+    return str(value)

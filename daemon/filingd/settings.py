@@ -1,0 +1,546 @@
+"""Configuration: TOML in, frozen structs out. What the file calls `idle_timeout` is `idle_timeout_s` here.
+
+Every option has a careful default except what only the operator can know: the first day wanted and where the
+keys are. The names, meanings and defaults below are the one source of `filingd config schema`.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import itertools
+import re
+import tomllib
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct, field
+
+from filingd import __version__
+from filingd.core import units
+from filingd.core.errors import ConfigError
+from filingd.core.redaction import redact_text
+from filingd.settings_reader import Problem, Reader, kind_of, unwrap, written
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# ------------------------------------------------------------------------------------------ kinds of values
+
+_DURATION_SCHEMA = {"type": "string", "pattern": r"^\s*(\d+(\.\d+)?\s*(ms|s|min|h|d)\s*)+$"}
+_SIZE_SCHEMA = {"type": "string", "pattern": r"^\s*\d+(\.\d+)?\s*([kKmMgGtT][iI]?)?[bB]\s*$"}
+_KEY_SCHEMA = {"pattern": r"^(credential:[A-Za-z0-9._-]+|env:[A-Za-z_][A-Za-z0-9_]*|file:.+)$"}
+
+Seconds = Annotated[float, Meta(gt=0, extra={"kind": "duration"}, extra_json_schema=_DURATION_SCHEMA)]
+SecondsOrNone = Annotated[float, Meta(ge=0, extra={"kind": "duration"}, extra_json_schema=_DURATION_SCHEMA)]
+ByteCount = Annotated[int, Meta(gt=0, extra={"kind": "size"}, extra_json_schema=_SIZE_SCHEMA)]
+ByteCountOrNone = Annotated[int, Meta(ge=0, extra={"kind": "size"}, extra_json_schema=_SIZE_SCHEMA)]
+TimeOfDay = Annotated[
+    dt.time,
+    Meta(
+        extra={"kind": "time_of_day"}, extra_json_schema={"format": None, "pattern": r"^\d\d:\d\d(:\d\d)?$"}
+    ),
+]
+Day = Annotated[dt.date, Meta(extra={"kind": "date"})]
+FilePath = Annotated[Path, Meta(extra={"kind": "path"})]
+KeyReference = Annotated[str, Meta(extra={"kind": "key_reference"}, extra_json_schema=_KEY_SCHEMA)]
+BaseUrl = Annotated[str, Meta(extra={"kind": "base_url"})]
+ProxyUrl = Annotated[str, Meta(extra={"kind": "proxy_url"})]
+Zone = Annotated[str, Meta(extra={"kind": "zone"})]
+UserAgent = Annotated[str, Meta(extra={"kind": "user_agent"})]
+Contact = Annotated[str, Meta(extra={"kind": "contact"})]
+PathTemplate = Annotated[str, Meta(extra={"kind": "path_template"})]
+MediaType = Annotated[str, Meta(extra={"kind": "media_type"})]
+Count = Annotated[int, Meta(ge=1)]
+AgeDays = Annotated[int, Meta(ge=1, le=10_000)]
+
+LogLevel = Literal["debug", "info", "warning", "error"]
+Dataset = Literal["references", "json", "xbrl", "pdf"]
+
+
+def _says(text: str) -> Meta:
+    return Meta(description=text)
+
+
+class _Section(Struct, frozen=True, forbid_unknown_fields=True):
+    """Frozen, and refuses what it does not know."""
+
+
+# ------------------------------------------------------------------------------------------ sections
+
+
+class StoreSettings(_Section, frozen=True):
+    """Where the copy lives."""
+
+    path: Annotated[
+        FilePath, _says("Folder of the store. A relative path starts at the folder of this file.")
+    ] = field(default_factory=partial(Path, "/var/lib/filingd"))
+    keep_free_bytes: Annotated[
+        ByteCountOrNone,
+        _says("Room to leave on the disk of the store. Below it downloads pause, and go on by themselves."),
+    ] = field(default=units.parse_size("5 GiB"), name="keep_free")
+
+
+class LogSettings(_Section, frozen=True):
+    """The status log."""
+
+    path: Annotated[
+        FilePath | None,
+        _says('The log file. Default: log/filingd.jsonl in the store. "-" is standard output and no file.'),
+    ] = None
+    level: Annotated[LogLevel, _says("The least important lines that are written.")] = "info"
+    heartbeat_interval_s: Annotated[
+        Seconds, _says("How often a line says how far the mirror is and how each lane does.")
+    ] = field(default=units.parse_duration("60 s"), name="heartbeat_interval")
+
+
+class HttpSettings(_Section, frozen=True):
+    """How filingd talks to a registry."""
+
+    contact: Annotated[
+        Contact | None,
+        _says("Whom the registry may write to; becomes part of the User-Agent. mailto: or https:."),
+    ] = None
+    user_agent: Annotated[
+        UserAgent | None,
+        _says(
+            "The whole User-Agent, instead of filingd/VERSION (+CONTACT). Registries refuse browser names."
+        ),
+    ] = None
+    connect_timeout_s: Annotated[Seconds, _says("How long a connection may take to be made.")] = field(
+        default=units.parse_duration("30 s"), name="connect_timeout"
+    )
+    idle_timeout_s: Annotated[
+        Seconds, _says("How long nothing may arrive before an exchange is given up.")
+    ] = field(default=units.parse_duration("180 s"), name="idle_timeout")
+    min_bytes_per_s: Annotated[
+        Annotated[float, Meta(ge=0, le=1e12)],
+        _says("A body that arrives slower than this over a whole min_rate_window is given up. 0: never."),
+    ] = 1024.0
+    min_rate_window_s: Annotated[Seconds, _says("The span over which the lowest throughput is measured.")] = (
+        field(default=units.parse_duration("2 min"), name="min_rate_window")
+    )
+    ca_bundle: Annotated[
+        FilePath | None, _says("A PEM file of certificate authorities, instead of the system's.")
+    ] = None
+    proxy: Annotated[ProxyUrl | None, _says("An HTTP proxy. One that wants a password is not supported.")] = (
+        None
+    )
+    take_over: Annotated[
+        bool,
+        _says(
+            "Let big bodies flow from the socket straight to the disk writer; false is slower and plainer."
+        ),
+    ] = True
+
+    @property
+    def agent(self) -> str:
+        """The User-Agent header to send."""
+        own = f"filingd/{__version__}" + (f" (+{self.contact})" if self.contact else "")
+        return self.user_agent or own
+
+
+class RunSettings(_Section, frozen=True):
+    """The daemon's own rhythm."""
+
+    concurrency: Annotated[
+        Annotated[int, Meta(ge=1, le=64)], _says("Most exchanges at once, over all lanes together.")
+    ] = 2
+    grace_period_s: Annotated[
+        SecondsOrNone, _says("How long running transfers may take to end when the daemon is told to stop.")
+    ] = field(default=units.parse_duration("30 s"), name="grace_period")
+    plan_interval_s: Annotated[
+        Seconds, _says("How often the plan is made anew, besides at each change of day.")
+    ] = field(default=units.parse_duration("15 min"), name="plan_interval")
+    max_attempts: Annotated[
+        Count, _says("Failures in a row after which an item is left alone for a while.")
+    ] = 8
+    retry_base_s: Annotated[Seconds, _says("About the wait after a first failure; it doubles with each.")] = (
+        field(default=units.parse_duration("2 s"), name="retry_base")
+    )
+    retry_cap_s: Annotated[Seconds, _says("The longest wait between two tries.")] = field(
+        default=units.parse_duration("15 min"), name="retry_cap"
+    )
+    give_up_pause_s: Annotated[Seconds, _says("How long an item that used up its tries is left alone.")] = (
+        field(default=units.parse_duration("24 h"), name="give_up_pause")
+    )
+    room_check_interval_s: Annotated[Seconds, _says("How often the free room on the disk is looked at.")] = (
+        field(default=units.parse_duration("30 s"), name="room_check_interval")
+    )
+
+    def problems(self) -> Iterator[Problem]:
+        """Rules between the fields."""
+        if self.retry_base_s > self.retry_cap_s:
+            yield Problem(
+                "retry_base",
+                "it is longer than retry_cap; make it shorter",
+                written(self.retry_base_s, "duration"),
+            )
+
+
+class TransferSettings(_Section, frozen=True):
+    """Bounds on what may arrive, so that neither an error nor an attack fills the disk."""
+
+    max_body_bytes: Annotated[ByteCount, _says("The largest body that is accepted.")] = field(
+        default=units.parse_size("20 GiB"), name="max_body"
+    )
+    max_zip_entries: Annotated[Count, _says("The most members a zip may have.")] = 200_000
+    max_zip_member_bytes: Annotated[ByteCount, _says("The largest a member of a zip may inflate to.")] = (
+        field(default=units.parse_size("512 MiB"), name="max_zip_member")
+    )
+    max_zip_ratio: Annotated[
+        Annotated[float, Meta(ge=1, le=10_000)],
+        _says("How many times its own size a zip may inflate to (a guard against zip bombs)."),
+    ] = 200.0
+    zip_ratio_floor_bytes: Annotated[
+        ByteCount, _says("A zip that inflates to less than this is never refused for its ratio.")
+    ] = field(default=units.parse_size("64 MiB"), name="zip_ratio_floor")
+
+
+class ProductSettings(_Section, frozen=True):
+    """One subscription: its keys and its pace."""
+
+    keys: Annotated[
+        tuple[KeyReference, ...],
+        Meta(
+            min_length=1,
+            description='Where its keys are: "credential:NAME", "env:NAME" or "file:PATH", never the key. '
+            "The first is used; the next when the registry refuses it.",
+        ),
+    ]
+    calls_per_second: Annotated[
+        Annotated[float, Meta(gt=0, le=1000)],
+        _says("The most calls in any second. Below 1, such as 0.2, it is one call in 1/0.2 = 5 seconds."),
+    ] = 1.0
+    burst: Annotated[
+        Annotated[int, Meta(ge=1, le=1000)], _says("How many calls may come at once after a pause.")
+    ] = 1
+    concurrency: Annotated[
+        Annotated[int, Meta(ge=1, le=64)], _says("Most exchanges at once with this product.")
+    ] = 1
+
+    def problems(self) -> Iterator[Problem]:
+        """Rules between the fields."""
+        if len(set(self.keys)) < len(self.keys):
+            yield Problem("keys", "the same key stands there twice; remove one")
+
+
+class NbbProducts(_Section, frozen=True):
+    """The subscriptions at NBB CBSO; each has keys of its own."""
+
+    extract: Annotated[
+        ProductSettings | None, _says("The daily extract: publication days of about the last 30 days.")
+    ] = None
+    authentic_archive: Annotated[
+        ProductSettings | None,
+        _says("The authentic archive: publication days from about 30 days to 3 years ago."),
+    ] = field(default=None, name="authentic-archive")
+
+
+class OperationSettings(_Section, frozen=True):
+    """Another path or media type for one operation, should the bank change it before filingd does."""
+
+    path: Annotated[PathTemplate | None, _says("The path below base_url, with {date} in it.")] = None
+    accept: Annotated[MediaType | None, _says("The media type asked for.")] = None
+
+
+class DatasetPaths(_Section, frozen=True):
+    """The operations of one product."""
+
+    references: OperationSettings | None = None
+    json: OperationSettings | None = None
+    xbrl: OperationSettings | None = None
+    pdf: OperationSettings | None = None
+
+
+class NbbPaths(_Section, frozen=True):
+    """Paths and media types that differ from the built-in table."""
+
+    extract: DatasetPaths | None = None
+    authentic_archive: DatasetPaths | None = field(default=None, name="authentic-archive")
+
+
+class NbbSettings(_Section, frozen=True, kw_only=True):
+    """What is wanted from the National Bank of Belgium, and what is known of its habits.
+
+    Ages are in calendar days in `timezone`; a day published yesterday has age 1.
+    """
+
+    base_url: Annotated[BaseUrl, _says("Where the service is. https only, except to this very machine.")] = (
+        "https://ws.cbso.nbb.be"
+    )
+    since: Annotated[Day, _says("The first publication day wanted. The archive reaches about 3 years back.")]
+    authentic: Annotated[
+        tuple[Dataset, ...],
+        Meta(
+            min_length=1,
+            description="Which datasets of each day are wanted. `references` is needed to seal a day.",
+        ),
+    ] = ("references", "json", "xbrl", "pdf")
+    products: Annotated[NbbProducts, _says("The subscriptions.")] = field(default_factory=NbbProducts)
+    request_id: Annotated[
+        bool, _says("Send a fresh X-Request-Id with each call; it is what you quote to the bank's support.")
+    ] = True
+    timezone: Annotated[Zone, _says("The calendar of publication days.")] = "Europe/Brussels"
+    settles_at: Annotated[
+        TimeOfDay, _says("When yesterday is complete at the bank; before it, nothing there means not yet.")
+    ] = dt.time(5, 0)
+    extract_max_age_days: Annotated[AgeDays, _says("The oldest day the extract is said to serve.")] = 30
+    extract_last_try_age_days: Annotated[
+        AgeDays,
+        _says("Up to this age the extract is still tried before the archive; the exact edge is not known."),
+    ] = 33
+    edge_give_up_age_days: Annotated[
+        AgeDays, _says("Up to this age a day that neither product has stays open and is asked for again.")
+    ] = 35
+    archive_min_age_days: Annotated[AgeDays, _says("The youngest day the archive is said to serve.")] = 28
+    archive_max_age_days: Annotated[AgeDays, _says("The oldest day the archive is said to serve.")] = 1096
+    edge_slack_days: Annotated[
+        Annotated[int, Meta(ge=0, le=60)],
+        _says("How many days past the archive's far edge are still asked for."),
+    ] = 4
+    empty_confirmations: Annotated[
+        Count, _says("How often the registry must say that a settled day has nothing before it is believed.")
+    ] = 2
+    empty_interval_s: Annotated[Seconds, _says("The least time between two such answers.")] = field(
+        default=units.parse_duration("6 h"), name="empty_interval"
+    )
+    not_yet_interval_s: Annotated[Seconds, _says("The first wait for a day that is late.")] = field(
+        default=units.parse_duration("1 h"), name="not_yet_interval"
+    )
+    ask_again_cap_s: Annotated[
+        Seconds,
+        _says("The longest wait between two questions for a day that stays away; waits double up to it."),
+    ] = field(default=units.parse_duration("24 h"), name="ask_again_cap")
+    recheck_ages_days: Annotated[
+        tuple[AgeDays, ...],
+        _says("At which ages a stored day is fetched again and compared; the last before its window closes."),
+    ] = (2, 27)
+    mismatch_retry_s: Annotated[
+        tuple[Seconds, ...],
+        _says("After which waits a day is fetched again whose documents do not agree with its references."),
+    ] = field(
+        default=tuple(map(units.parse_duration, ("1 h", "6 h", "24 h"))),
+        name="mismatch_retry",
+    )
+    known_empty_days: Annotated[
+        tuple[Day, ...],
+        _says("Working days that are known to have nothing, such as bridge days: no alarm for these."),
+    ] = ()
+    expect_filings_on_working_days: Annotated[
+        bool,
+        _says("Whether a working day without any filing raises an alarm instead of being taken as empty."),
+    ] = True
+    min_json_share: Annotated[
+        Annotated[float, Meta(ge=0, le=1)],
+        _says("Below this share of filings with JSON a day raises an alarm. 0 switches it off."),
+    ] = 0.85
+    paths: Annotated[NbbPaths, _says("Other paths and media types, per product and dataset.")] = field(
+        default_factory=NbbPaths
+    )
+
+    def problems(self) -> Iterator[Problem]:
+        """Rules between the fields."""
+        yield from self._dataset_problems()
+        yield from self._window_problems()
+        if self.products == NbbProducts():
+            yield Problem(
+                "products",
+                "no subscription is configured; write [nbb.products.extract] with `keys`, or remove [nbb]",
+            )
+
+    def _dataset_problems(self) -> Iterator[Problem]:
+        if "references" not in self.authentic:
+            yield Problem(
+                "authentic",
+                'no day can be checked without its references; add "references"',
+                written(self.authentic),
+            )
+        if len(set(self.authentic)) < len(self.authentic):
+            yield Problem("authentic", "a dataset stands there twice; remove one", written(self.authentic))
+
+    def _window_problems(self) -> Iterator[Problem]:
+        ages = (
+            "extract_max_age_days",
+            "extract_last_try_age_days",
+            "edge_give_up_age_days",
+            "archive_max_age_days",
+        )
+        for low, high in itertools.pairwise(ages):
+            if getattr(self, low) > getattr(self, high):
+                yield Problem(low, f"it is above {high}; make it at most that", written(getattr(self, low)))
+        if self.archive_min_age_days > self.extract_last_try_age_days + 1:
+            yield Problem(
+                "archive_min_age_days",
+                "days between extract_last_try_age_days and it could be had nowhere; make it smaller",
+                written(self.archive_min_age_days),
+            )
+
+
+class Settings(_Section, frozen=True):
+    """The whole configuration."""
+
+    store: Annotated[StoreSettings, _says("Where the copy lives.")] = field(default_factory=StoreSettings)
+    log: Annotated[LogSettings, _says("The status log.")] = field(default_factory=LogSettings)
+    http: Annotated[HttpSettings, _says("How filingd talks to a registry.")] = field(
+        default_factory=HttpSettings
+    )
+    run: Annotated[RunSettings, _says("The daemon's own rhythm.")] = field(default_factory=RunSettings)
+    transfer: Annotated[TransferSettings, _says("Bounds on what may arrive.")] = field(
+        default_factory=TransferSettings
+    )
+    nbb: Annotated[NbbSettings | None, _says("The mirror of NBB CBSO (Belgium).")] = None
+
+    @property
+    def log_file(self) -> Path | None:
+        """Where the status log goes; None is standard output."""
+        if self.log.path is None:
+            return self.store.path / "log" / "filingd.jsonl"
+        return None if str(self.log.path) == "-" else self.log.path
+
+    @property
+    def key_references(self) -> dict[str, tuple[str, ...]]:
+        """Where the keys of each subscribed product are, by lane: `nbb/extract`, `nbb/authentic-archive`."""
+        if self.nbb is None:
+            return {}
+        products = self.nbb.products
+        found = {"nbb/extract": products.extract, "nbb/authentic-archive": products.authentic_archive}
+        return {name: product.keys for name, product in found.items() if product is not None}
+
+    def overridden(self, *, store_path: Path | None = None, nbb_base_url: str | None = None) -> Settings:
+        """The same settings for another store or another host (the demo, a rehearsal)."""
+        changed = self
+        if store_path is not None:
+            store = msgspec.structs.replace(changed.store, path=store_path)
+            changed = msgspec.structs.replace(changed, store=store)
+        if nbb_base_url is not None and changed.nbb is not None:
+            nbb = msgspec.structs.replace(changed.nbb, base_url=nbb_base_url.rstrip("/"))
+            changed = msgspec.structs.replace(changed, nbb=nbb)
+        return changed
+
+
+# ------------------------------------------------------------------------------------------ loading
+
+_LATER = "not yet served by this version of filingd; remove it"
+NOT_SERVED: dict[str, str] = dict.fromkeys(
+    (
+        "kvk",
+        "nbb.improved",
+        "nbb.products.authentic-query",
+        "nbb.products.improved",
+        "nbb.products.improved-archive",
+    ),
+    _LATER,
+)
+_LARGEST_FILE_BYTES = 1024 * 1024
+
+
+def load(path: Path) -> Settings:
+    """Read a configuration file.
+
+    Raises:
+        ConfigError: it cannot be read, is not TOML, or holds anything that is unknown or wrong; all problems
+            at once, each with its key, its value (never a key's) and a remedy.
+    """
+    return parse(_read(path), path)
+
+
+def parse(text: str, path: Path) -> Settings:
+    """As `load`, from the text of the file. `path` is named in problems; it is where relative paths start."""
+    try:
+        table = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise ConfigError(_syntax_problem(path, text, str(error))) from None
+    reader = Reader(path.absolute().parent, Settings, NOT_SERVED)
+    settings = reader.struct(table, Settings)
+    if settings is None:
+        raise ConfigError(_report(path, reader.problems))
+    return settings
+
+
+def _read(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            data = file.read(_LARGEST_FILE_BYTES + 1)
+        if len(data) > _LARGEST_FILE_BYTES:
+            raise ConfigError(f"{path} is larger than 1 MiB; this cannot be a configuration of filingd.")
+        return data.decode("utf-8")
+    except FileNotFoundError:
+        raise ConfigError(
+            f"{path} does not exist. Write a first one with `filingd config init --path {path}`, "
+            "or name another with --config."
+        ) from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not UTF-8 at byte {error.start}. Save it as UTF-8.") from None
+    except OSError as error:
+        raise ConfigError(
+            f"{path} cannot be read: {error.strerror}. Check its permissions and its folder's."
+        ) from None
+
+
+def _syntax_problem(path: Path, text: str, said: str) -> str:
+    """The position is always given, also when the file ends too early."""
+    found = re.search(r"\(at line (\d+), column (\d+)\)", said)
+    line, column = (int(found[1]), int(found[2])) if found else (text.count("\n") + 1, 1)
+    what = redact_text(re.sub(r"\s*\(at .*\)$", "", said))
+    return f"{path}, line {line}, column {column}: this is not TOML: {what}. Correct that line."
+
+
+def _report(path: Path, problems: list[Problem]) -> str:
+    lines = [
+        f"{problem.key}{f' = {problem.shown}' if problem.shown else ''}: {problem.text}."
+        for problem in problems
+    ]
+    lines = [line.replace("?.", "?") for line in lines]
+    if len(lines) == 1:
+        return f"{path}: {lines[0]}"
+    return f"{path} has {len(lines)} problems:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+# ------------------------------------------------------------------------------------------ schema
+
+
+def schema() -> dict[str, Any]:
+    """JSON Schema of the configuration file, with meanings, and defaults as the file writes them."""
+    (root,), parts = msgspec.json.schema_components(
+        [Settings], schema_hook=lambda _: {"type": "string"}, ref_template="#/$defs/{name}"
+    )
+    for model in _models(Settings):
+        for option in msgspec.structs.fields(model):
+            entry = parts[model.__name__]["properties"][option.encode_name]
+            _as_written(entry, option)
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "filingd configuration",
+        **root,
+        "$defs": parts,
+    }
+
+
+def _models(model: type[Struct]) -> Iterator[type[Struct]]:
+    yield model
+    for option in msgspec.structs.fields(model):
+        inner = unwrap(option.type)[0]
+        if isinstance(inner, type) and issubclass(inner, Struct):
+            yield from _models(inner)
+
+
+def _as_written(entry: dict[str, Any], option: Any) -> None:
+    """Show an option's type, bounds and default as in the file (`"30 s"`), not as in the program (30.0)."""
+    base, metas = unwrap(option.type)
+    inner, inner_metas = (
+        unwrap(base.__args__[0]) if getattr(base, "__origin__", None) is tuple else (base, metas)
+    )
+    for part in (entry, entry.get("items", {}), *entry.get("anyOf", [])):
+        if kind_of(inner_metas) in {"duration", "size"}:
+            part.pop("minimum", None)
+            part.pop("exclusiveMinimum", None)
+            part.update({"type": "string"} if "pattern" in part else {})
+        if part.get("format", "") is None:
+            del part["format"]
+    default = option.default
+    if default is msgspec.NODEFAULT and inner is Path and not option.required:
+        default = option.default_factory()
+    if default not in (msgspec.NODEFAULT, None):
+        entry["default"] = tomllib.loads(f"value = {written(default, kind_of(inner_metas))}")["value"]
