@@ -1,0 +1,283 @@
+"""The manifest of a running daemon: SQLite behind two threads, one that writes and one that reads.
+
+    event loop ── calls ──► writer thread: all that is queued becomes one transaction, synced once
+               ── calls ──► reader thread: its own connection, never waits for the writer
+
+A call that writes returns when its transaction is on the disk (group commit). If one call of a transaction
+fails, the others are committed without it. Commands use `manifest_commands`, which needs no event loop.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import sqlite3
+from typing import TYPE_CHECKING, Any, cast
+
+from filingd.adapters.batch_thread import BatchThread, Call
+from filingd.adapters.manifest_faults import translate
+from filingd.adapters.manifest_queries import Queries
+from filingd.adapters.manifest_schema import BUSY_TIMEOUT_S, open_read_only, open_writable
+from filingd.adapters.manifest_statements import Lease, Statements
+from filingd.core.model import Change
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from filingd.core.limits import LaneState
+    from filingd.core.model import Group, Item, State, Version
+
+IDLE_BEFORE_CHECKPOINT_S = 0.2
+
+
+class _Kind(enum.Enum):
+    RECORD = enum.auto()  # argument: the changes; all of a batch are checked and written together
+    LEASE = enum.auto()  # argument: lane, now, limit
+    OTHER = enum.auto()  # argument: a function of `Statements` or `Queries`
+
+
+class _Writer:
+    """Turns each batch of calls into one transaction."""
+
+    def __init__(self, path: Path, clock_now: Callable[[], float], busy_timeout_s: float) -> None:
+        self._path = path
+        self._clock_now = clock_now
+        self._busy_timeout_s = busy_timeout_s
+        self._connection: sqlite3.Connection
+        self._statements: Statements
+
+    def open(self) -> None:
+        self._connection = open_writable(self._path, self._clock_now, busy_timeout_s=self._busy_timeout_s)
+        self._statements = Statements(self._connection)
+
+    def run(self, calls: Sequence[Call]) -> None:
+        wanted = [call for call in calls if not call.future.cancelled()]
+        if not wanted:
+            return
+        try:
+            self._transact(wanted)
+        except Exception as error:  # noqa: BLE001 - becomes the error of the calls it belongs to
+            self._roll_back()
+            if len(wanted) == 1 or _concerns_all(error):
+                self._fail(wanted, error)
+            else:
+                for call in wanted:
+                    self.run([call])
+
+    def idle(self) -> None:
+        # Best effort: what cannot be moved now is moved at the next pause, or by SQLite at its bound.
+        with contextlib.suppress(sqlite3.Error):
+            self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+
+    def abandoned(self, call: Call) -> tuple[Any, Any] | None:
+        """A lease whose caller is gone goes back to the schedule as it was."""
+        if call.kind is not _Kind.LEASE or call.result is None or not call.result.leased:
+            return None
+        pairs = zip(call.result.before, call.result.leased, strict=True)
+        return _Kind.RECORD, [Change(leased.state, before) for before, leased in pairs]
+
+    def close(self) -> None:
+        with contextlib.suppress(sqlite3.Error):  # closing only tidies: everything promised is on the disk
+            self._connection.close()
+
+    def _transact(self, calls: Sequence[Call]) -> None:
+        self._connection.execute("BEGIN IMMEDIATE")
+        self._record([call for call in calls if call.kind is _Kind.RECORD])
+        for call in calls:
+            if call.kind is _Kind.LEASE:
+                call.result = self._statements.lease(*call.argument)
+            elif call.kind is _Kind.OTHER:
+                call.result = call.argument(self._statements)
+        self._connection.execute("COMMIT")
+
+    def _record(self, calls: Sequence[Call]) -> None:
+        if calls:
+            outcomes = self._statements.record([call.argument for call in calls])
+            for call, outcome in zip(calls, outcomes, strict=True):
+                call.error = outcome
+
+    def _roll_back(self) -> None:
+        self._statements.forget()
+        with contextlib.suppress(sqlite3.Error):  # SQLite rolls back by itself when it can do nothing else
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+
+    def _fail(self, calls: Sequence[Call], error: Exception) -> None:
+        for call in calls:
+            call.error = _told(error, self._path)
+
+
+class _Reader:
+    """Answers each batch of questions from its own connection."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._connection: sqlite3.Connection
+        self._queries: Queries
+
+    def open(self) -> None:
+        self._connection = open_read_only(self._path)
+        self._queries = Queries(self._connection)
+
+    def run(self, calls: Sequence[Call]) -> None:
+        for call in calls:
+            if not call.future.cancelled():
+                self._answer(call)
+
+    def idle(self) -> None:
+        """Nothing to do."""
+
+    def abandoned(self, call: Call) -> tuple[Any, Any] | None:
+        """An answer that nobody waits for needs no undoing."""
+
+    def close(self) -> None:
+        with contextlib.suppress(sqlite3.Error):
+            self._connection.close()
+
+    def _answer(self, call: Call) -> None:
+        try:
+            call.result = call.argument(self._queries)
+        except Exception as error:  # noqa: BLE001 - becomes the error of its call
+            call.error = _told(error, self._path)
+
+
+class SqliteManifest:
+    """The `Manifest` port on SQLite. Make it with `open`.
+
+    Instants are kept to the millisecond. A cancelled `lease` gives its items back; a cancelled `record` may
+    still be carried out.
+    """
+
+    def __init__(self, writer: BatchThread, reader: BatchThread, data_version: int) -> None:
+        self._writer = writer
+        self._reader = reader
+        self._data_version = data_version
+
+    @classmethod
+    async def open(
+        cls, path: Path, *, clock_now: Callable[[], float], busy_timeout_s: float = BUSY_TIMEOUT_S
+    ) -> SqliteManifest:
+        """Open the manifest: make a new one, or bring an older one forward. `clock_now` gives unix seconds.
+
+        Raises:
+            ManifestTooNewError, ManifestDamagedError: this program cannot use the file.
+            DiskFullError, DiskFaultError, StoreError: the disk or another process stands in the way.
+        """
+        writer = BatchThread(
+            "manifest-writer", _Writer(path, clock_now, busy_timeout_s), IDLE_BEFORE_CHECKPOINT_S
+        )
+        await writer.start()
+        reader = BatchThread("manifest-reader", _Reader(path), IDLE_BEFORE_CHECKPOINT_S)
+        try:
+            await reader.start()
+            version = await writer.submit(_Kind.OTHER, Statements.data_version)
+        except BaseException:
+            await writer.close()
+            raise
+        return cls(writer, reader, cast(int, version))
+
+    async def lease(self, lane: str, now: float, limit: int) -> Sequence[Item]:
+        """See `ports.Manifest`."""
+        lease: Lease = await self._writer.submit(_Kind.LEASE, (lane, now, limit))
+        return lease.leased
+
+    async def record(self, changes: Sequence[Change]) -> None:
+        """Write transitions, all or none.
+
+        Raises:
+            StoreError: an item does not have the state that its change says it had; the text names both.
+            DiskFullError, DiskFaultError: nothing was written.
+        """
+        if changes:
+            await self._writer.submit(_Kind.RECORD, changes)
+
+    async def note_verified(self, key: str, at: float) -> None:
+        await self._write(lambda statements: statements.note_verified(key, at))
+
+    async def save_groups(self, groups: Sequence[Group]) -> None:
+        if groups:
+            await self._write(lambda statements: statements.save_groups(groups))
+
+    async def save_lane(self, state: LaneState) -> None:
+        await self._write(lambda statements: statements.save_lane(state))
+
+    async def changed_elsewhere(self) -> bool:
+        """See `ports.Manifest`. Asked on the writing connection, whose own commits do not count."""
+        version: int = await self._writer.submit(_Kind.OTHER, Statements.data_version)
+        changed = version != self._data_version
+        self._data_version = version
+        return changed
+
+    async def next_due_at(self, lane: str) -> float | None:
+        return cast("float | None", await self._ask(lambda queries: queries.next_due_at(lane)))
+
+    async def items(self, keys: Iterable[str]) -> Mapping[str, Item]:
+        wanted = list(keys)
+        return cast("Mapping[str, Item]", await self._ask(lambda queries: queries.items(wanted)))
+
+    async def group_items(self, group: str) -> Sequence[Item]:
+        return cast("Sequence[Item]", await self._ask(lambda queries: queries.group_items(group)))
+
+    async def leased_items(self) -> Sequence[Item]:
+        return cast("Sequence[Item]", await self._ask(Queries.leased_items))
+
+    async def page(self, after: str, limit: int, states: frozenset[State] | None = None) -> Sequence[Item]:
+        """See `ports.Manifest`. A rare state is sought slice by slice: other questions get their turn."""
+        found: list[Item] = []
+        more: str | None = after
+        while more is not None and len(found) < limit:
+            items, more = await self._ask(_page(more, limit - len(found), states))
+            found += items
+        return found
+
+    async def current_versions(self, keys: Iterable[str]) -> Mapping[str, Version]:
+        wanted = list(keys)
+        return cast(
+            "Mapping[str, Version]", await self._ask(lambda queries: queries.current_versions(wanted))
+        )
+
+    async def versions(self, key: str) -> Sequence[Version]:
+        return cast("Sequence[Version]", await self._ask(lambda queries: queries.versions(key)))
+
+    async def groups(self, prefix: str = "") -> Sequence[Group]:
+        return cast("Sequence[Group]", await self._ask(lambda queries: queries.groups(prefix)))
+
+    async def counts(self) -> Mapping[State, int]:
+        return cast("Mapping[State, int]", await self._ask(Queries.counts))
+
+    async def scheduled_counts(self) -> Mapping[str, int]:
+        return cast("Mapping[str, int]", await self._ask(Queries.scheduled_counts))
+
+    async def lane_states(self) -> Mapping[str, LaneState]:
+        return cast("Mapping[str, LaneState]", await self._ask(Queries.lane_states))
+
+    async def close(self) -> None:
+        """Finish what is queued, then close. May be called twice."""
+        await self._reader.close()
+        await self._writer.close()
+
+    async def _write(self, change: Callable[[Statements], None]) -> None:
+        await self._writer.submit(_Kind.OTHER, change)
+
+    async def _ask(self, question: Callable[[Queries], Any]) -> Any:
+        return await self._reader.submit(_Kind.OTHER, question)
+
+
+def _page(
+    after: str, limit: int, states: frozenset[State] | None
+) -> Callable[[Queries], tuple[list[Item], str | None]]:
+    return lambda queries: queries.page(after, limit, states)
+
+
+def _told(error: Exception, path: Path) -> Exception:
+    if not isinstance(error, sqlite3.Error):
+        return error
+    told = translate(error, path)
+    told.__cause__ = error
+    return told
+
+
+def _concerns_all(error: Exception) -> bool:
+    """Whether trying the calls one by one is no use: another process holds the manifest."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY

@@ -1,0 +1,242 @@
+"""The manifest as a file: its numbered format, how it is opened, and how an older one is brought forward.
+
+The format's number is `PRAGMA user_version`. A released migration is never edited: a change is a new one, and
+a dump of the format it starts from joins `tests/adapters/manifest_versions/`.
+
+Instants are whole milliseconds (columns `_ms`). Zero and NULL take no room in a row: that keeps a finished
+item, one of ten million, under 120 bytes.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from filingd.adapters.manifest_faults import translated
+from filingd.core.errors import ManifestDamagedError, ManifestTooNewError, StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+APPLICATION_ID = (
+    0x66696C67  # "filg": `file manifest.db` shows it, and a foreign database is not mistaken for ours
+)
+BUSY_TIMEOUT_S = 5.0
+WRITER_CACHE_KIB = 4096
+READER_CACHE_KIB = 2048
+WAL_BOUND_PAGES = 8000  # 32 MB: SQLite checkpoints by itself here if the writer was never idle before
+WAL_KEPT_BYTES = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One step forward. All its statements, and the new number, become durable together."""
+
+    number: int
+    statements: tuple[str, ...]
+
+
+_VERSION_1 = (
+    "CREATE TABLE history (version INTEGER PRIMARY KEY, applied_ms INTEGER NOT NULL)",
+    "CREATE TABLE lanes (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE)",
+    "CREATE TABLE routes (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE)",
+    """CREATE TABLE items (
+        key TEXT NOT NULL PRIMARY KEY,
+        lane_id INTEGER NOT NULL,
+        state INTEGER NOT NULL,
+        priority INTEGER NOT NULL,
+        due_ms INTEGER,
+        attempts INTEGER NOT NULL,
+        reason TEXT,
+        nothing_count INTEGER NOT NULL,
+        nothing_ms INTEGER,
+        size_bytes INTEGER,
+        sha256 BLOB,
+        stored_ms INTEGER,
+        version INTEGER NOT NULL
+    ) WITHOUT ROWID""",
+    "CREATE INDEX items_scheduled ON items (lane_id, priority, due_ms) WHERE due_ms IS NOT NULL",
+    # 1 and 3 are leased (asked for after a crash), 6 is quarantined (asked for by operators).
+    "CREATE INDEX items_noteworthy ON items (state) WHERE state IN (1, 3, 6)",
+    """CREATE TABLE versions (
+        key TEXT NOT NULL,
+        number INTEGER NOT NULL,
+        path TEXT NOT NULL,
+        size_bytes INTEGER NOT NULL,
+        sha256 BLOB NOT NULL,
+        stored_ms INTEGER NOT NULL,
+        route_id INTEGER NOT NULL,
+        request_id NOT NULL,
+        etag TEXT,
+        content_digest BLOB,
+        member_count INTEGER,
+        verified_ms INTEGER,
+        facts TEXT,
+        PRIMARY KEY (key, number)
+    ) WITHOUT ROWID""",
+    """CREATE TABLE groups (
+        key TEXT NOT NULL PRIMARY KEY,
+        opened_ms INTEGER NOT NULL,
+        sealed_ms INTEGER,
+        checked_ms INTEGER,
+        reasons TEXT,
+        facts TEXT
+    ) WITHOUT ROWID""",
+    """CREATE TABLE lane_states (
+        name TEXT NOT NULL PRIMARY KEY,
+        boot_id TEXT NOT NULL,
+        reserved_until_s REAL NOT NULL,
+        parked_until_at REAL,
+        parked_for_s REAL NOT NULL,
+        park_reason TEXT,
+        slowdown REAL NOT NULL,
+        strikes INTEGER NOT NULL,
+        key_index INTEGER NOT NULL
+    ) WITHOUT ROWID""",
+    "CREATE TABLE state_counts (state INTEGER PRIMARY KEY, items INTEGER NOT NULL)",
+    "CREATE TABLE scheduled_counts (lane_id INTEGER PRIMARY KEY, items INTEGER NOT NULL)",
+)
+
+MIGRATIONS: tuple[Migration, ...] = (Migration(1, _VERSION_1),)
+
+
+def open_writable(
+    path: Path,
+    clock_now: Callable[[], float],
+    *,
+    migrations: Sequence[Migration] = MIGRATIONS,
+    busy_timeout_s: float = BUSY_TIMEOUT_S,
+) -> sqlite3.Connection:
+    """A connection that writes: makes a new manifest, or brings an older one forward.
+
+    Statements commit one by one unless `BEGIN` was said.
+
+    Raises:
+        ManifestTooNewError, ManifestDamagedError: this program cannot use the file.
+        DiskFullError, DiskFaultError, StoreError: the disk or another process stands in the way.
+    """
+    with translated(path):
+        connection = sqlite3.connect(
+            path, timeout=busy_timeout_s, isolation_level=None, check_same_thread=False
+        )
+        try:
+            version = _checked_version(connection, path, migrations)
+            _set_writer_pragmas(connection)
+            for migration in migrations[version:]:
+                _migrate(connection, migration, clock_now())
+        except BaseException:
+            connection.close()
+            raise
+    return connection
+
+
+def open_read_only(path: Path) -> sqlite3.Connection:
+    """A connection that only reads; needs no lock and works while a daemon writes.
+
+    Raises:
+        StoreError: there is no manifest, or its format is older and has to be brought forward first.
+        ManifestTooNewError, ManifestDamagedError, DiskFaultError: as for `open_writable`.
+    """
+    if not path.exists():
+        raise StoreError(
+            f"There is no manifest at {path}. Check [store] path, or run `filingd run` to begin."
+        )
+    with translated(path):
+        connection = _connect_read_only(path)
+        try:
+            _require_current(connection, path)
+            connection.execute(f"PRAGMA cache_size = -{READER_CACHE_KIB}")
+        except BaseException:
+            connection.close()
+            raise
+    return connection
+
+
+def _connect_read_only(path: Path) -> sqlite3.Connection:
+    # A database in WAL mode needs its side files even to be read. A user who may not make them can still read
+    # a manifest that nobody has open: without a WAL file it does not change under us.
+    try:
+        return _probe(f"file:{quote(str(path))}?mode=ro")
+    except sqlite3.OperationalError:
+        if path.with_name(path.name + "-wal").exists():
+            raise
+        return _probe(f"file:{quote(str(path))}?mode=ro&immutable=1")
+
+
+def _probe(uri: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        uri, uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+    )
+    try:
+        connection.execute("PRAGMA user_version").fetchone()
+        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _require_current(connection: sqlite3.Connection, path: Path) -> None:
+    version = _checked_version(connection, path, MIGRATIONS)
+    if version < len(MIGRATIONS):
+        raise StoreError(
+            f"The manifest {path} has format {version}; this filingd reads format {len(MIGRATIONS)}. "
+            "Start `filingd run` once: it brings the manifest forward."
+        )
+
+
+def _checked_version(connection: sqlite3.Connection, path: Path, migrations: Sequence[Migration]) -> int:
+    application_id = _pragma(connection, "application_id")
+    version = _pragma(connection, "user_version")
+    if application_id == 0 and version == 0 and _is_empty(connection):
+        return 0
+    if application_id != APPLICATION_ID:
+        raise ManifestDamagedError(
+            f"{path} is a database, but not a manifest of filingd. Move it away, then run "
+            "`filingd manifest rebuild`."
+        )
+    if version > len(migrations):
+        raise ManifestTooNewError(
+            f"The manifest {path} has format {version}, written by a newer filingd; this one knows formats "
+            f"up to {len(migrations)}. Install the newer filingd again, or run `filingd manifest rebuild` with "
+            "this one."
+        )
+    return version
+
+
+def _set_writer_pragmas(connection: sqlite3.Connection) -> None:
+    for pragma in (
+        "journal_mode = WAL",
+        "synchronous = FULL",
+        f"cache_size = -{WRITER_CACHE_KIB}",
+        f"wal_autocheckpoint = {WAL_BOUND_PAGES}",
+        f"journal_size_limit = {WAL_KEPT_BYTES}",
+    ):
+        connection.execute(f"PRAGMA {pragma}").fetchone()
+
+
+def _migrate(connection: sqlite3.Connection, migration: Migration, now: float) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        if _pragma(connection, "user_version") < migration.number:
+            for statement in migration.statements:
+                connection.execute(statement)
+            connection.execute("INSERT INTO history VALUES (?, ?)", (migration.number, round(now * 1000)))
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            connection.execute(f"PRAGMA user_version = {migration.number}")
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _pragma(connection: sqlite3.Connection, name: str) -> int:
+    return int(connection.execute(f"PRAGMA {name}").fetchone()[0])
+
+
+def _is_empty(connection: sqlite3.Connection) -> bool:
+    return connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone() is None

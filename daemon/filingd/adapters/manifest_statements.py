@@ -1,0 +1,283 @@
+"""What can be changed in the manifest, inside a transaction of the caller.
+
+The interpreter lock is given away and taken back at every step of a statement, and against a busy event loop
+each return costs up to a switch interval. So rows are checked as one JSON text and written many to a
+statement: a few steps a batch, not a few a row.
+"""
+
+# Statements are put together from constants of these modules; values only ever travel as parameters.
+# ruff: noqa: S608
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from itertools import chain
+from typing import TYPE_CHECKING, NamedTuple
+
+from filingd.adapters.manifest_queries import DUE_ITEMS, DUE_PRIORITIES, Queries
+from filingd.adapters.manifest_rows import (
+    GROUP_COLUMNS,
+    ITEM_COLUMNS,
+    LANE_STATE_COLUMNS,
+    VERSION_COLUMNS,
+    Row,
+    group_row,
+    item_row,
+    lane_state_row,
+    to_ms,
+    version_row,
+)
+from filingd.core.errors import StoreError
+from filingd.core.lifecycle import Event, next_state
+from filingd.core.model import Change, Group, Item, State
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from filingd.core.limits import LaneState
+
+MOST_ROWS_A_STATEMENT = 64  # 64 rows of 13 columns stay under 999 parameters, the smallest limit in use
+
+_STANDINGS = (
+    "SELECT json_group_array(json_array(key, state, CASE WHEN due_ms IS NOT NULL THEN lane_id END)) "
+    "FROM items WHERE key IN (SELECT value FROM json_each(?))"
+)
+_WRITE_ITEMS = (
+    f"INSERT INTO items ({ITEM_COLUMNS}) VALUES ",
+    " ON CONFLICT (key) DO UPDATE SET "
+    + ", ".join(f"{column} = excluded.{column}" for column in ITEM_COLUMNS.split(", ")[1:]),
+)
+_WRITE_VERSIONS = (f"REPLACE INTO versions ({VERSION_COLUMNS}) VALUES ", "")
+_WRITE_GROUPS = (f"REPLACE INTO groups ({GROUP_COLUMNS}) VALUES ", "")
+_WRITE_LANE_STATES = (f"REPLACE INTO lane_states ({LANE_STATE_COLUMNS}) VALUES ", "")
+_COUNT_STATES = (
+    "INSERT INTO state_counts (state, items) VALUES ",
+    " ON CONFLICT (state) DO UPDATE SET items = items + excluded.items",
+)
+_COUNT_SCHEDULED = (
+    "INSERT INTO scheduled_counts (lane_id, items) VALUES ",
+    " ON CONFLICT (lane_id) DO UPDATE SET items = items + excluded.items",
+)
+_LEASE = "UPDATE items SET state = ?, due_ms = NULL WHERE key IN (SELECT value FROM json_each(?))"
+_NOTE_VERIFIED = (
+    "UPDATE versions SET verified_ms = ?1 WHERE key = ?2 "
+    "AND number = (SELECT version FROM items WHERE items.key = ?2)"
+)
+
+
+class Standing(NamedTuple):
+    """What the counters say of a row: its state, and the lane it is scheduled on."""
+
+    state: int
+    scheduled_lane: int | None
+
+
+class Lease(NamedTuple):
+    """Items taken from the schedule, as they were and as they are."""
+
+    before: Sequence[Item]
+    leased: Sequence[Item]
+
+
+class Draft:
+    """Rows about to be written, checked against what the rows have now. Touches no database."""
+
+    def __init__(self, standings: Mapping[str, Standing]) -> None:
+        self._found = standings
+        self._now: dict[str, Standing] = {}
+        self.items: dict[str, Row] = {}
+        self.versions: dict[tuple[str, int], Row] = {}
+
+    def take(self, changes: Iterable[tuple[Change, Row, Row | None]]) -> None:
+        """Take all changes of one call, or none.
+
+        Raises:
+            StoreError: a row does not have the state that the change says it had.
+        """
+        staged: dict[str, Standing] = {}
+        accepted: list[tuple[Row, Row | None]] = []
+        for change, row, version in changes:
+            key = change.item.key
+            found = staged.get(key) or self._now.get(key) or self._found.get(key)
+            if _fits(change, found):
+                staged[key] = Standing(row[2], None if row[4] is None else row[1])
+                accepted.append((row, version))
+        self._now.update(staged)
+        for row, version in accepted:
+            self.items[row[0]] = row
+            if version is not None:
+                self.versions[version[0], version[1]] = version
+
+    def state_deltas(self) -> list[Row]:
+        """How the number of items in each state changes."""
+        return self._deltas(0)
+
+    def scheduled_deltas(self) -> list[Row]:
+        """How the number of scheduled items on each lane changes."""
+        return self._deltas(1)
+
+    def _deltas(self, field: int) -> list[Row]:
+        deltas: Counter[int | None] = Counter()
+        for key, standing in self._now.items():
+            deltas[standing[field]] += 1
+            if key in self._found:
+                deltas[self._found[key][field]] -= 1
+        return [(name, delta) for name, delta in deltas.items() if delta and name is not None]
+
+
+def _fits(change: Change, found: Standing | None) -> bool:
+    """Whether a change applies. A new item that is there already is left as it is: plans may be repeated."""
+    if change.before is None:
+        return found is None
+    if found is None or found.state != change.before:
+        has = "is not in the manifest" if found is None else f"is {State(found.state).name}"
+        raise StoreError(
+            f"Item {change.item.key} was expected to be {change.before.name} but {has}: another process "
+            "changed it meanwhile. Nothing was recorded for it; it will be looked at again."
+        )
+    return True
+
+
+class Statements(Queries):
+    """Questions and changes on one connection that writes."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        super().__init__(connection)
+        self._identifiers: dict[tuple[str, str], int] = {}
+
+    def forget(self) -> None:
+        """Forget what a transaction that was rolled back may have taught."""
+        self._identifiers.clear()
+        for names in self._names.values():
+            names.clear()
+
+    def record(self, calls: Sequence[Sequence[Change]]) -> list[Exception | None]:
+        """Write the changes of several callers, sorted by key; says for each what was wrong, if anything.
+
+        A call is taken whole or refused whole; a refused one does not touch the others.
+        """
+        draft = Draft(self._standings(change.item.key for call in calls for change in call))
+        outcomes = [self._draft(draft, call) for call in calls]
+        self._write(_WRITE_ITEMS, [draft.items[key] for key in sorted(draft.items)])
+        self._write(_WRITE_VERSIONS, [draft.versions[key] for key in sorted(draft.versions)])
+        self._write(_COUNT_STATES, draft.state_deltas())
+        self._write(_COUNT_SCHEDULED, draft.scheduled_deltas())
+        return outcomes
+
+    def lease(self, lane: str, now: float, limit: int) -> Lease:
+        """Take what is due on a lane, by priority, then due time, then key."""
+        due = self._due(lane, to_ms(now) or 0, limit)
+        leased: dict[State, list[str]] = {}
+        taken = [self._taken(item) for item in due]
+        for item in taken:
+            leased.setdefault(item.state, []).append(item.key)
+        for state, keys in leased.items():
+            self._connection.execute(_LEASE, (int(state), json.dumps(keys)))
+        self._count_leased(lane, due, taken)
+        return Lease(due, taken)
+
+    def note_verified(self, key: str, at: float) -> None:
+        self._connection.execute(_NOTE_VERIFIED, (to_ms(at), key))
+
+    def save_groups(self, groups: Sequence[Group]) -> None:
+        rows = {group.key: group_row(group) for group in groups}
+        self._write(_WRITE_GROUPS, [rows[key] for key in sorted(rows)])
+
+    def save_lane(self, state: LaneState) -> None:
+        self._write(_WRITE_LANE_STATES, [lane_state_row(state)])
+
+    def data_version(self) -> int:
+        """A number that changes when another connection commits."""
+        return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
+
+    def _draft(self, draft: Draft, call: Sequence[Change]) -> Exception | None:
+        try:
+            draft.take([self._rows_of(change) for change in call])
+        except StoreError as error:
+            return error
+        return None
+
+    def _rows_of(self, change: Change) -> tuple[Change, Row, Row | None]:
+        version = change.version
+        return (
+            change,
+            item_row(change.item, self._identifier("lanes", change.item.lane)),
+            None if version is None else version_row(version, self._identifier("routes", version.route)),
+        )
+
+    def _standings(self, keys: Iterable[str]) -> dict[str, Standing]:
+        (text,) = self._connection.execute(_STANDINGS, (json.dumps(list(keys)),)).fetchone()
+        return {key: Standing(state, lane) for key, state, lane in json.loads(text)}
+
+    def _due(self, lane: str, now_ms: int, limit: int) -> list[Item]:
+        lane_id = self._known_lane(lane)
+        if lane_id is None or limit <= 0:
+            return []
+        sought = {"lane": lane_id, "now": now_ms, "limit": limit}
+        rows: list[Row] = []
+        for (priority,) in self._connection.execute(DUE_PRIORITIES, sought).fetchall():
+            room = limit - len(rows)
+            if room == 0:
+                break
+            rows += self._connection.execute(DUE_ITEMS, (lane_id, priority, now_ms, room)).fetchall()
+        return self._as_items(rows)
+
+    @staticmethod
+    def _taken(item: Item) -> Item:
+        return Item(
+            item.key,
+            item.lane,
+            next_state(item.state, Event.LEASED),
+            item.priority,
+            None,
+            item.attempts,
+            item.reason,
+            item.nothing_count,
+            item.nothing_at,
+            item.size_bytes,
+            item.sha256,
+            item.stored_at,
+            item.version,
+        )
+
+    def _count_leased(self, lane: str, before: Sequence[Item], after: Sequence[Item]) -> None:
+        if not before:
+            return
+        deltas = Counter(int(item.state) for item in after)
+        deltas.subtract(int(item.state) for item in before)
+        self._write(_COUNT_STATES, list(deltas.items()))
+        self._write(_COUNT_SCHEDULED, [(self._identifier("lanes", lane), -len(before))])
+
+    def _identifier(self, table: str, name: str) -> int:
+        identifier = self._identifiers.get((table, name))
+        if identifier is None:
+            self._connection.execute(f"INSERT OR IGNORE INTO {table} (name) VALUES (?)", (name,))
+            (identifier,) = self._connection.execute(
+                f"SELECT id FROM {table} WHERE name = ?", (name,)
+            ).fetchone()
+            self._identifiers[table, name] = identifier
+        return int(identifier)
+
+    def _write(self, statement: tuple[str, str], rows: Sequence[Row]) -> None:
+        """Write rows by statements of 64, 32, 16… rows: seven texts a table, each prepared once."""
+        begin, size = 0, MOST_ROWS_A_STATEMENT
+        while begin < len(rows):
+            while size > len(rows) - begin:
+                size //= 2
+            part = rows[begin : begin + size]
+            self._connection.execute(_text(statement, len(part[0]), size), tuple(chain.from_iterable(part)))
+            begin += size
+
+
+_TEXTS: dict[tuple[str, int], str] = {}
+
+
+def _text(statement: tuple[str, str], columns: int, rows: int) -> str:
+    head, tail = statement
+    text = _TEXTS.get((head, rows))
+    if text is None:
+        row = f"({', '.join('?' * columns)})"
+        text = _TEXTS[head, rows] = head + ", ".join([row] * rows) + tail
+    return text
