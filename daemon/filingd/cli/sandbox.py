@@ -1,0 +1,154 @@
+"""`filingd sandbox`: a stand-in registry on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from filingd.sandbox.faults import Rule
+    from filingd.sandbox.server import Sandbox
+    from filingd.sandbox.settings import SandboxSettings
+
+EXAMPLE = """\b
+Example: rehearse the morning of 20 November 2026 with a fiftieth of the real volume.
+
+\b
+  filingd sandbox --clock 2026-11-20T06:30 --scale 0.02
+  curl -A rehearsal/1 -H "NBB-CBSO-Subscription-Key: $(printf '1%.0s' $(seq 32))" \\
+       -H 'Accept: application/x.zip+json' -o references.zip \\
+       http://127.0.0.1:8480/extracts/batch/2026-11-19/references
+  curl http://127.0.0.1:8481/journal/summary
+"""
+
+_FILE = click.Path(path_type=Path)
+
+
+@click.command(epilog=EXAMPLE)
+@click.option("--host", default="127.0.0.1", hidden=True)
+@click.option("--port", default=8480, show_default=True, help="Port of the registry; 0 takes a free one.")
+@click.option(
+    "--admin-port", default=8481, show_default=True, help="Port of the administration; 0 takes a free one."
+)
+@click.option(
+    "--clock",
+    metavar="INSTANT",
+    help="Start the sandbox's clock here (ISO 8601; Brussels without an offset). Default: now.",
+)
+@click.option(
+    "--clock-rate", default=1.0, show_default=True, help="Sandbox seconds per second; 0 stops the clock."
+)
+@click.option(
+    "--seed", type=int, help="Another seed, another set of filings. Default: 1, or as in --settings."
+)
+@click.option(
+    "--scale",
+    type=float,
+    help="Filings against the real registry, 1.0 being real. Default: 0.02, or as in --settings.",
+)
+@click.option("--settings", "settings_path", type=_FILE, metavar="FILE", help="Knobs, JSON or TOML.")
+@click.option(
+    "--faults", "faults_path", type=_FILE, metavar="FILE", help="Fault rules to begin with, JSON or TOML."
+)
+@click.option(
+    "--journal",
+    "journal_path",
+    type=_FILE,
+    metavar="FILE",
+    help="Append the request journal here, as JSON lines.",
+)
+@click.option(
+    "--ready-file",
+    type=_FILE,
+    metavar="FILE",
+    help="Write addresses, pid and keys here as JSON once listening.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the same JSON instead of a text.")
+def sandbox(
+    host: str,
+    port: int,
+    admin_port: int,
+    clock: str | None,
+    clock_rate: float,
+    seed: int | None,
+    scale: float | None,
+    settings_path: Path | None,
+    faults_path: Path | None,
+    journal_path: Path | None,
+    ready_file: Path | None,
+    as_json: bool,
+) -> None:
+    """Run a stand-in registry on 127.0.0.1, for rehearsals before a subscription is approved.
+
+    It serves invented filings with the routes, keys, error bodies, publication hours and windows of the real service,
+    and misbehaves on demand: see the administration port. Ctrl-C ends it.
+    """
+    from filingd.sandbox.clock import SandboxClock, parse_instant
+    from filingd.sandbox.server import Address, Sandbox
+
+    settings = _settings(settings_path, seed, scale)
+    rules = _rules(faults_path)
+    start_at = parse_instant(clock) if clock else time.time()
+    running = Sandbox(
+        settings,
+        clock=SandboxClock(start_at, clock_rate),
+        address=Address(host, port, admin_port),
+        rules=rules,
+        journal_path=journal_path,
+    )
+    asyncio.run(_serve(running, ready_file, as_json=as_json))
+
+
+def _settings(path: Path | None, seed: int | None, scale: float | None) -> SandboxSettings:
+    from filingd.sandbox.settings import read_table, settings_from
+
+    fields: dict[str, Any] = dict(read_table(path)) if path else {}
+    given = {"seed": seed, "scale": scale}
+    return settings_from(fields | {name: value for name, value in given.items() if value is not None})
+
+
+def _rules(path: Path | None) -> list[Rule]:
+    from filingd.sandbox.faults import rules_from
+    from filingd.sandbox.settings import read_table
+
+    return rules_from(read_table(path)) if path else []
+
+
+async def _serve(running: Sandbox, ready_file: Path | None, *, as_json: bool) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    await running.start()
+    try:
+        _announce(running, ready_file, as_json=as_json)
+        await stop.wait()
+    finally:
+        await running.stop()
+
+
+def _announce(running: Sandbox, ready_file: Path | None, *, as_json: bool) -> None:
+    import msgspec
+
+    from filingd.sandbox.clock import utc_text
+    from filingd.sandbox.server import ready_facts
+
+    facts = msgspec.json.encode(ready_facts(running, os.getpid()))
+    if ready_file:
+        partial = ready_file.with_name(ready_file.name + ".part")
+        partial.write_bytes(facts + b"\n")
+        partial.replace(ready_file)  # a reader never sees half of it
+    if as_json:
+        click.echo(facts)
+        return
+    click.echo(f"sandbox registry   {running.base_url}")
+    click.echo(f"administration     {running.admin_url}")
+    click.echo(f"its clock          {utc_text(running.world.clock.now())}")
+    for product, slots in running.world.keys.by_product().items():
+        click.echo(f"keys {product:<18} {'  '.join(slots.values())}")
