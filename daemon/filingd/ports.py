@@ -215,6 +215,10 @@ class Store(Protocol):
         """All published files below a folder, relative to the store, sorted; no partials, indexes or hidden files."""
         ...
 
+    async def staged(self) -> Sequence[str]:
+        """The targets that have staging files."""
+        ...
+
     async def sweep(self, keep: frozenset[str]) -> Sequence[str]:
         """Remove staging files whose target is not in `keep`; returns what was removed."""
         ...

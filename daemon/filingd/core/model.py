@@ -37,8 +37,8 @@ class Item:
 
     `due_at` is when it wants its next attempt; None means it is not scheduled (finished for good, or waiting for
     an operator). `priority` orders items within a lane, lowest first. `attempts` counts failures since the last
-    success. `nothing_count` and `nothing_at` are the evidence for an empty item: how often, and when last, the
-    registry said that there is nothing. `size_bytes`, `sha256`, `stored_at` and `version` describe the body now
+    success. `nothing_count` and `nothing_at` are the evidence for an empty item: how often the registry said that
+    there is nothing, and since when, in an unbroken series. `size_bytes`, `sha256`, `stored_at` and `version` describe the body now
     under the final name; `version` counts stored bodies from 1 and is 0 while there is none.
     """
 

@@ -1,0 +1,38 @@
+"""Where things lie on the operator's disk, relative to the store.
+
+nbb/authentic/2026/11/2026-11-20/json.zip     the body now current, under its final name
+nbb/authentic/2026/11/2026-11-20/day.json     the seal: counts, digests, routes, unexplained gaps
+nbb/authentic/2026/11/2026-11-20/SHA256SUMS   the seal, for `sha256sum -c`; written last, removed first
+versions/nbb/authentic/…/json.v1.zip          bodies that were replaced
+quarantine/…                                  bodies that were refused, with their headers and the reason
+index/…                                       what lies where in a zip; made anew when missing
+"""
+
+from __future__ import annotations
+
+SEAL_NAME = "day.json"
+SUMS_NAME = "SHA256SUMS"
+VERSIONS = "versions"
+QUARANTINE = "quarantine"
+INDEX = "index"
+
+
+def folder_of(target: str) -> str:
+    """The folder of a target."""
+    return target.rpartition("/")[0]
+
+
+def name_of(target: str) -> str:
+    """The last part of a target."""
+    return target.rpartition("/")[2]
+
+
+def beside(target: str, name: str) -> str:
+    """Another file in the folder of a target."""
+    return f"{folder_of(target)}/{name}"
+
+
+def superseded(target: str, version: int) -> str:
+    """Where the body of an older version is kept."""
+    stem, dot, extension = target.rpartition(".")
+    return f"{VERSIONS}/{stem}.v{version}{dot}{extension}" if dot else f"{VERSIONS}/{target}.v{version}"

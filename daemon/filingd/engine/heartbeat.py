@@ -1,0 +1,79 @@
+"""One line at a set interval that says how far the mirror is and how each lane does."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from filingd.core import events, limits
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from filingd.engine.lane import Lane
+    from filingd.engine.room import RoomGate
+    from filingd.engine.worker import Worker
+    from filingd.ports import Clock, Log, Manifest
+
+_OLDEST_NAMED = 3
+
+
+class Heartbeat:
+    """Says what is known, once an interval."""
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        lanes: Mapping[str, Lane],
+        worker: Worker,
+        room: RoomGate,
+        clock: Clock,
+        log: Log,
+        interval_s: float,
+        is_rehearsal: bool,
+    ) -> None:
+        self._manifest = manifest
+        self._lanes = lanes
+        self._worker = worker
+        self._room = room
+        self._clock = clock
+        self._log = log
+        self._interval_s = interval_s
+        self._is_rehearsal = is_rehearsal
+
+    async def run(self) -> None:
+        """Beat until cancelled."""
+        while True:
+            await self.beat()
+            await self._clock.sleep(self._interval_s)
+
+    async def beat(self) -> None:
+        """Say it once."""
+        groups = await self._manifest.groups()
+        open_groups = [group for group in groups if group.sealed_at is None]
+        scheduled = await self._manifest.scheduled_counts()
+        counts = await self._manifest.counts()
+        self._log.info(
+            events.HEARTBEAT,
+            coverage={
+                "days": len(groups),
+                "sealed": len(groups) - len(open_groups),
+                "open": len(open_groups),
+                "oldest_open": [group.key for group in open_groups[:_OLDEST_NAMED]],
+            },
+            lanes={lane.name: self._lane(lane, scheduled) for lane in self._lanes.values()},
+            items={state.name.lower(): count for state, count in counts.items()},
+            active=self._worker.in_flight,
+            free_bytes=self._room.free_bytes,
+            rehearsed=self._is_rehearsal,
+        )
+
+    def _lane(self, lane: Lane, scheduled: Mapping[str, int]) -> dict[str, Any]:
+        state = lane.state
+        now = self._clock.now()
+        parked = not limits.is_open(state, now)
+        return {
+            "scheduled": scheduled.get(lane.name, 0),
+            "calls_per_s": round(lane.pacer.calls_per_s, 3),
+            "parked": state.park_reason if parked else None,
+            "opens_at": limits.opens_at(state, now) if parked else None,
+        }

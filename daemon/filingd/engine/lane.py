@@ -1,0 +1,192 @@
+"""One lane at work: its items, its pace, its health."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from filingd.core import events, limits, steps
+from filingd.core.lifecycle import Event, next_state
+from filingd.core.model import Blocked, Change, Failed, Throttled
+
+if TYPE_CHECKING:
+    from filingd.core.limits import LaneState
+    from filingd.core.model import Item, LaneSpec, Verdict
+    from filingd.engine.pacer import LanePacer
+    from filingd.ports import Clock, Log, Manifest, Steps
+
+BLOCKED_REASONS = frozenset({"keys_refused", "refused"})
+_MANY = (
+    4  # lanes with fewer workers take one item at a time, so that newer work never waits behind leased work
+)
+_SHORTEST_WAIT_S = 0.001
+_LONGEST_WAIT_S = 60.0  # a lane looks again at least this often, whatever the manifest promised
+
+
+class Lane:
+    """Hands due items to workers, no faster than was promised, and stops handing them out while it is parked."""
+
+    def __init__(
+        self, spec: LaneSpec, pacer: LanePacer, manifest: Manifest, clock: Clock, log: Log, steps_seen: Steps
+    ) -> None:
+        self.spec = spec
+        self.pacer = pacer
+        self._manifest = manifest
+        self._clock = clock
+        self._log = log
+        self._steps = steps_seen
+        self._buffer: deque[Item] = deque()
+        self._refill: asyncio.Task[None] | None = None
+        self._leasing = asyncio.Lock()
+        self._changed = asyncio.Event()
+        self.waiting = 0  # workers that found nothing to do
+        self._batch = spec.concurrency * 2 if spec.concurrency >= _MANY else 1
+        self._low_water = spec.concurrency if spec.concurrency >= _MANY else 0
+
+    # ------------------------------------------------------------------ work
+
+    @property
+    def name(self) -> str:
+        return self.spec.name
+
+    @property
+    def state(self) -> LaneState:
+        """Pace and health, as they would survive a restart."""
+        return self.pacer.state
+
+    @property
+    def key_name(self) -> str | None:
+        """The name of the key in use."""
+        return limits.key_name_of(self.state, self.spec)
+
+    @property
+    def holds_items(self) -> bool:
+        return bool(self._buffer)
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether the registry refuses us on this lane, so that waiting for it may be in vain."""
+        return not self._is_open() and self.state.park_reason in BLOCKED_REASONS
+
+    def wake(self) -> None:
+        """Something changed: items came, or the lane may be open again."""
+        self._changed.set()
+
+    async def next_item(self) -> Item:
+        """The next due item, leased; waits until the lane is open and has one."""
+        while True:
+            await self._until_open()
+            async with self._leasing:
+                if not self._buffer:
+                    await self._lease()
+            if self._buffer and self._is_open():
+                item = self._buffer.popleft()
+                self._prefetch()
+                return item
+            if not self._buffer:
+                await self._until_due()
+
+    async def give_back(self) -> None:
+        """Return what was leased but not begun."""
+        items = list(self._buffer)
+        self._buffer.clear()
+        now = self._clock.now()
+        changes = [Change(item.state, replace(item, state=next_state(item.state, Event.POSTPONED), due_at=now))
+                   for item in items]  # fmt: skip
+        if changes:
+            await self._manifest.record(changes)
+
+    async def _lease(self) -> None:
+        items = await self._manifest.lease(self.name, self._clock.now(), self._batch)
+        self._buffer.extend(items)
+        if items:
+            self._steps.reached(steps.ITEM_LEASED)
+
+    def _prefetch(self) -> None:
+        idle = self._refill is None or self._refill.done()
+        if idle and len(self._buffer) < self._low_water and self._is_open():
+            self._refill = asyncio.create_task(self._lease_quietly(), name=f"{self.name} prefetch")
+
+    async def _lease_quietly(self) -> None:
+        async with self._leasing:
+            await self._lease()
+
+    async def _until_due(self) -> None:
+        due_at = await self._manifest.next_due_at(self.name)
+        wait_s = (
+            _LONGEST_WAIT_S if due_at is None else min(max(due_at - self._clock.now(), 0.0), _LONGEST_WAIT_S)
+        )
+        await self._wait(wait_s)
+
+    async def _until_open(self) -> None:
+        if self._is_open():
+            return
+        while not self._is_open():
+            await self._wait(min(max(self.pacer.opens_in_s(), _SHORTEST_WAIT_S), _LONGEST_WAIT_S))
+        self._log.info(events.LANE_OPENED, lane=self.name)
+
+    def _is_open(self) -> bool:
+        return self.pacer.opens_in_s() <= 0.0
+
+    async def _wait(self, seconds: float) -> None:
+        self.waiting += 1
+        try:
+            self._changed.clear()
+            sleeping = asyncio.ensure_future(self._clock.sleep(seconds))
+            changed = asyncio.ensure_future(self._changed.wait())
+            try:
+                await asyncio.wait({sleeping, changed}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                sleeping.cancel()
+                changed.cancel()
+        finally:
+            self.waiting -= 1
+
+    # ------------------------------------------------------------------ health
+
+    async def heed(self, verdict: Verdict, key_index: int) -> None:
+        """Let a verdict speak for or against the lane as a whole; `key_index` is the key the call was made with."""
+        match verdict:
+            case Throttled():
+                await self._throttled(verdict)
+            case Blocked():
+                await self._blocked(verdict, key_index)
+            case Failed() if verdict.strikes_lane:
+                await self._struck(verdict)
+            case Failed():
+                pass
+            case _:
+                await self.pacer.change(limits.succeeded)
+
+    async def _throttled(self, verdict: Throttled) -> None:
+        now = self._clock.now()
+        after = await self.pacer.change(lambda state: limits.throttled(state, now, verdict.retry_after_s))
+        self._log.warning(events.LANE_THROTTLED, lane=self.name, reason=verdict.reason,
+                          retry_after_s=verdict.retry_after_s, slowdown=after.slowdown,
+                          until_at=after.parked_until_at)  # fmt: skip
+        await self.give_back()
+
+    async def _struck(self, verdict: Failed) -> None:
+        before, now = self.state, self._clock.now()
+        after = await self.pacer.change(lambda state: limits.struck(state, now))
+        if after.parked_until_at != before.parked_until_at:
+            self._log.warning(events.LANE_PARKED, lane=self.name, reason=verdict.reason, detail=verdict.detail,
+                              strikes=after.strikes, until_at=after.parked_until_at)  # fmt: skip
+            await self.give_back()
+
+    async def _blocked(self, verdict: Blocked, key_index: int) -> None:
+        before, now = self.state, self._clock.now()
+        after = await self.pacer.change(
+            lambda state: limits.blocked(state, self.spec, now, verdict.key_at_fault, key_index)
+        )
+        if after.parked_until_at != before.parked_until_at:
+            self._log.warning(events.LANE_PARKED, lane=self.name, reason=verdict.reason, detail=verdict.detail,
+                            strikes=after.strikes, until_at=after.parked_until_at)  # fmt: skip
+            self._log.error(events.ALARM_RAISED, kind="lane_blocked", lane=self.name,
+                            detail=verdict.detail or verdict.reason)  # fmt: skip
+            await self.give_back()
+        elif after.key_index != before.key_index:
+            self._log.warning(events.LANE_KEY_SWITCHED, lane=self.name, key_index=after.key_index,
+                              reason=verdict.reason, detail=verdict.detail)  # fmt: skip

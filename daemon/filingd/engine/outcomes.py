@@ -1,0 +1,212 @@
+"""From a verdict to the disk and the manifest: publish or refuse the body, then record the transition.
+
+The manifest may lag behind the disk, never lead: everything here happens on disk first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from filingd.core import events, layout, steps
+from filingd.core.lifecycle import Event, next_state
+from filingd.core.model import (
+    Absent,
+    Blocked,
+    Change,
+    Failed,
+    Item,
+    Nothing,
+    NotYet,
+    QuarantineRecord,
+    State,
+    Stored,
+    Throttled,
+    Version,
+)
+
+if TYPE_CHECKING:
+    from filingd.core.model import Attempt, Verdict
+    from filingd.engine.transfer import Fetched
+    from filingd.engine.unseal import Unsealer
+    from filingd.ports import Clock, Log, Manifest, Steps, Store
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """One attempt that was made: which item, how, under which request id, since when."""
+
+    item: Item
+    attempt: Attempt
+    target: str
+    request_id: str
+    started_at: float
+
+
+class Outcomes:
+    """Carries out verdicts."""
+
+    def __init__(
+        self, store: Store, manifest: Manifest, clock: Clock, log: Log, steps_seen: Steps, unsealer: Unsealer
+    ) -> None:
+        self._store = store
+        self._manifest = manifest
+        self._clock = clock
+        self._log = log
+        self._steps = steps_seen
+        self._unsealer = unsealer
+
+    async def carry_out(self, made: Made, fetched: Fetched, verdict: Verdict) -> Item:
+        """Do what the verdict says; returns the item as recorded.
+
+        Raises:
+            DiskFullError, DiskFaultError: publishing was refused; nothing was recorded.
+        """
+        if isinstance(verdict, Stored):
+            return await self._stored(made, fetched, verdict)
+        await self._refuse_body(made, fetched, verdict)
+        return await self.settle(made.item, verdict, request_id=made.request_id, route=made.attempt.route)
+
+    async def settle(self, item: Item, verdict: Verdict, **facts: Any) -> Item:
+        """Record a verdict that stores nothing."""
+        event, changed, name = _settled(item, verdict, self._clock.now())
+        after = replace(changed, state=next_state(item.state, event))
+        await self._manifest.record([Change(item.state, after)])
+        level = self._log.warning if isinstance(verdict, Failed | Blocked) else self._log.info
+        level(
+            name,
+            key=item.key,
+            state=after.state.name.lower(),
+            due_at=after.due_at,
+            **_named(verdict),
+            **facts,
+        )
+        return after
+
+    # ------------------------------------------------------------------ a good body
+
+    async def _stored(self, made: Made, fetched: Fetched, verdict: Stored) -> Item:
+        if made.item.state is State.RECHECKING and await self._is_unchanged(made, fetched):
+            return await self._unchanged(made, fetched, verdict)
+        path = await self._publish(made, fetched)
+        return await self._record_stored(made, fetched, verdict, path)
+
+    async def _is_unchanged(self, made: Made, fetched: Fetched) -> bool:
+        body = fetched.answer.body
+        if body is None or await self._store.size_bytes(made.target) is None:
+            return False
+        if body.sha256 == made.item.sha256:
+            return True
+        current = (await self._manifest.current_versions([made.item.key])).get(made.item.key)
+        # The same members packed again are not another content: PDF days would double for nothing.
+        return (
+            current is not None
+            and body.content_digest is not None
+            and body.content_digest == current.content_digest
+        )
+
+    async def _unchanged(self, made: Made, fetched: Fetched, verdict: Stored) -> Item:
+        if fetched.staged is not None:
+            await fetched.staged.discard()
+        now = self._clock.now()
+        after = replace(made.item, state=next_state(made.item.state, Event.UNCHANGED), due_at=verdict.recheck_at,
+                        attempts=0, reason=None)  # fmt: skip
+        await self._manifest.record([Change(made.item.state, after)])
+        await self._manifest.note_verified(made.item.key, now)
+        self._log.info(
+            events.ITEM_UNCHANGED, key=made.item.key, route=made.attempt.route, request_id=made.request_id
+        )
+        return after
+
+    async def _publish(self, made: Made, fetched: Fetched) -> str:
+        if fetched.document is not None:
+            await self._store.put_document(made.target, fetched.document)
+            return made.target
+        assert fetched.staged is not None, "a stored verdict without a body"
+        await self._unsealer.unseal(made.item.group, made.target)
+        previous_to = layout.superseded(made.target, made.item.version) if made.item.version else None
+        return await fetched.staged.publish(previous_to)
+
+    async def _record_stored(self, made: Made, fetched: Fetched, verdict: Stored, path: str) -> Item:
+        body, head = fetched.answer.body, fetched.answer.head
+        assert body is not None, "a stored verdict without a body"
+        now = self._clock.now()
+        after = replace(
+            made.item, state=next_state(made.item.state, Event.STORED), due_at=verdict.recheck_at, attempts=0,
+            reason=None, nothing_count=0, nothing_at=None, size_bytes=body.size_bytes, sha256=body.sha256,
+            stored_at=now, version=made.item.version + 1,
+        )  # fmt: skip
+        version = None
+        if fetched.document is None:
+            version = Version(
+                made.item.key, after.version, path, body.size_bytes, body.sha256, now, made.attempt.route,
+                made.request_id, head.header("etag") if head else None, body.content_digest, body.member_count,
+                now, body.facts,
+            )  # fmt: skip
+        await self._manifest.record([Change(made.item.state, after, version)])
+        self._steps.reached(steps.ROW_RECORDED)
+        name = events.ITEM_VERSION_REPLACED if made.item.version else events.ITEM_STORED
+        duration_s = round(now - made.started_at, 3)
+        self._log.info(
+            name, key=made.item.key, route=made.attempt.route, request_id=made.request_id, path=path,
+            size_bytes=body.size_bytes, sha256=body.sha256.hex(), members=body.member_count, version=after.version,
+            duration_s=duration_s, facts=body.facts,
+        )  # fmt: skip
+        return after
+
+    # ------------------------------------------------------------------ anything else
+
+    async def _refuse_body(self, made: Made, fetched: Fetched, verdict: Verdict) -> None:
+        if fetched.staged is None:
+            return
+        if not (isinstance(verdict, Failed) and verdict.quarantine):
+            await fetched.staged.discard()
+            return
+        head = fetched.answer.head
+        record = QuarantineRecord(
+            made.item.key, made.attempt.route, made.request_id, self._clock.now(), verdict.reason, verdict.detail,
+            head.status if head else 0, dict(head.headers) if head else {},
+        )  # fmt: skip
+        where = await fetched.staged.quarantine(record)
+        self._steps.reached(steps.BODY_QUARANTINED)
+        self._log.error(events.ITEM_QUARANTINED, key=made.item.key, path=where, reason=verdict.reason,
+                        detail=verdict.detail, request_id=made.request_id)  # fmt: skip
+
+
+def _settled(item: Item, verdict: Verdict, now: float) -> tuple[Event, Item, str]:
+    """The event, the item's new fields and the log event of a verdict that stores nothing."""
+    match verdict:
+        case Nothing():
+            since = now if item.nothing_at is None else item.nothing_at
+            asked = replace(item, due_at=verdict.again_at, reason=verdict.reason, attempts=0,
+                            nothing_count=item.nothing_count + 1, nothing_at=since)  # fmt: skip
+            if verdict.confirmed:
+                return Event.CONFIRMED_EMPTY, asked, events.ITEM_CONFIRMED_EMPTY
+            return Event.NOTHING, asked, events.ITEM_NOTHING_FOUND
+        case NotYet():
+            return (
+                Event.POSTPONED,
+                replace(item, due_at=verdict.again_at, reason=verdict.reason),
+                events.ITEM_POSTPONED,
+            )
+        case Absent():
+            return (
+                Event.ABSENT,
+                replace(item, due_at=verdict.recheck_at, reason=verdict.reason),
+                events.ITEM_ABSENT,
+            )
+        case Failed():
+            event = Event.GAVE_UP if verdict.gave_up else Event.FAILED
+            attempts = 0 if verdict.gave_up else item.attempts + 1
+            failed = replace(item, due_at=verdict.again_at, reason=verdict.reason, attempts=attempts)
+            return event, failed, events.ITEM_GAVE_UP if verdict.gave_up else events.ITEM_FAILED
+        case Throttled() | Blocked():
+            return Event.POSTPONED, replace(item, due_at=now, reason=verdict.reason), events.ITEM_POSTPONED
+        case Stored():
+            raise AssertionError("a stored body is recorded where it is published")
+
+
+def _named(verdict: Verdict) -> dict[str, Any]:
+    detail = getattr(verdict, "detail", "")
+    reason = getattr(verdict, "reason", None)
+    return {"reason": reason, "detail": detail} if detail else {"reason": reason}

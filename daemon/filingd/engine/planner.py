@@ -1,0 +1,83 @@
+"""Makes the expected items exist and keeps them in the right place, at the start, at intervals and at the change of day."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from filingd.core import events
+from filingd.core.errors import StoreError
+from filingd.core.model import Change, Group, State, group_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from filingd.ports import Clock, Log, Manifest, Registry
+
+_CHUNK = 1000
+
+
+class Planner:
+    """Asks the registry what should be, compares with the manifest, and records the difference."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        manifest: Manifest,
+        clock: Clock,
+        log: Log,
+        interval_s: float,
+        on_change: Callable[[Iterable[str]], None],
+    ) -> None:
+        self._registry = registry
+        self._manifest = manifest
+        self._clock = clock
+        self._log = log
+        self._interval_s = interval_s
+        self._on_change = on_change
+
+    async def plan(self) -> int:
+        """Plan once; returns how many items changed."""
+        now = self._clock.now()
+        keys = self._registry.expected(now)
+        known = await self._manifest.items(keys)
+        changes = self._registry.plan(now, known)
+        await self._open_groups(keys, now)
+        for start in range(0, len(changes), _CHUNK):
+            await self._record(changes[start : start + _CHUNK])
+        lost = [change.item.key for change in changes if change.item.state is State.ABSENT]
+        if lost:
+            self._log.error(
+                events.ALARM_RAISED, kind="not_obtainable", count=len(lost), first=lost[0], last=lost[-1]
+            )
+        if changes:
+            self._log.info(events.PLAN_MADE, expected=len(keys), changed=len(changes))
+            self._on_change({group_of(change.item.key) for change in changes})
+        return len(changes)
+
+    async def run(self) -> None:
+        """Plan again and again; runs until cancelled."""
+        while True:
+            await self._clock.sleep(self._interval_s)
+            await self.plan()
+
+    async def _open_groups(self, keys: Sequence[str], now: float) -> None:
+        known = {group.key for group in await self._manifest.groups(f"{self._registry.name}/")}
+        missing = dict.fromkeys(group_of(key) for key in keys if group_of(key) not in known)
+        if missing:
+            await self._manifest.save_groups(
+                [Group(key, opened_at=now, reasons=("planned",)) for key in missing]
+            )
+
+    async def _record(self, changes: Sequence[Change]) -> None:
+        try:
+            await self._manifest.record(changes)
+        except StoreError:
+            # An item moved on between reading and writing: the next plan sees it as it is then.
+            for change in changes:
+                await self._record_if_unmoved(change)
+
+    async def _record_if_unmoved(self, change: Change) -> None:
+        try:
+            await self._manifest.record([change])
+        except StoreError as error:
+            self._log.debug(events.PLAN_SKIPPED, key=change.item.key, detail=str(error))

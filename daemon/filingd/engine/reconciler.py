@@ -1,0 +1,166 @@
+"""Judges groups whenever something in them changed, and writes or takes back their seals."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from filingd.core import events, layout, seal, steps
+from filingd.core.errors import DiskFaultError, DiskFullError
+from filingd.core.lifecycle import Event, next_state
+from filingd.core.model import (
+    FINISHED_STATES,
+    HOLDING_STATES,
+    LEASED_STATES,
+    Change,
+    Group,
+    Holding,
+    State,
+    leaf_of,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from filingd.core.model import Item, Judgement
+    from filingd.engine.unseal import Unsealer
+    from filingd.ports import Clock, Log, Manifest, Registry, Steps, Store
+
+_DISK_PAUSE_S = 5.0
+
+
+class Reconciler:
+    """One task that works off a set of groups in which something changed."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        store: Store,
+        manifest: Manifest,
+        clock: Clock,
+        log: Log,
+        steps_seen: Steps,
+        unsealer: Unsealer,
+    ) -> None:
+        self._registry = registry
+        self._store = store
+        self._manifest = manifest
+        self._clock = clock
+        self._log = log
+        self._steps = steps_seen
+        self._unsealer = unsealer
+        self._dirty: dict[str, None] = {}
+        self._wake = asyncio.Event()
+        self._busy = False
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether every change so far has been judged."""
+        return not self._dirty and not self._busy
+
+    def note(self, groups: Iterable[str]) -> None:
+        """Something in these groups changed."""
+        self._dirty.update(dict.fromkeys(groups))
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Judge dirty groups until cancelled."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._dirty:
+                await self._next()
+
+    async def _next(self) -> None:
+        group = next(iter(self._dirty))
+        del self._dirty[group]
+        self._busy = True
+        try:
+            await self.reconcile(group)
+        except (DiskFullError, DiskFaultError) as error:
+            self._log.error(events.ALARM_RAISED, kind="seal_failed", group=group, detail=str(error))
+            self._dirty[group] = None
+            await self._clock.sleep(_DISK_PAUSE_S)
+        finally:
+            self._busy = False
+
+    async def reconcile(self, group: str) -> None:
+        """Judge one group now."""
+        items = await self._manifest.group_items(group)
+        if not items:
+            return
+        holdings = await self._holdings(items)
+        judgement = await asyncio.to_thread(self._registry.judge, group, holdings, self._clock.now())
+        known = await self._known(group)
+        if judgement.reasons:
+            await self._leave_open(known, judgement, items)
+        else:
+            await self._seal(known, judgement, holdings)
+        await self._refetch(judgement, {item.key: item for item in items})
+
+    async def holdings(self, group: str) -> Mapping[str, Holding]:
+        """The items of a group with their current versions, by leaf; without member indexes."""
+        items = await self._manifest.group_items(group)
+        versions = await self._manifest.current_versions(item.key for item in items)
+        return {leaf_of(item.key): Holding(item, versions.get(item.key)) for item in items}
+
+    async def _holdings(self, items: Iterable[Item]) -> dict[str, Holding]:
+        items = list(items)
+        versions = await self._manifest.current_versions(item.key for item in items)
+        complete = all(item.state in FINISHED_STATES for item in items)
+        holdings: dict[str, Holding] = {}
+        for item in items:
+            members = None
+            if complete and item.state in HOLDING_STATES:
+                members = await self._store.members(self._registry.target(item.key))
+            holdings[leaf_of(item.key)] = Holding(item, versions.get(item.key), members)
+        return holdings
+
+    async def _known(self, group: str) -> Group:
+        known = next((found for found in await self._manifest.groups(group) if found.key == group), None)
+        return known or Group(group, opened_at=self._clock.now())
+
+    async def _leave_open(self, known: Group, judgement: Judgement, items: Iterable[Item]) -> None:
+        if known.sealed_at is not None:
+            any_target = self._registry.target(next(iter(items)).key)
+            await self._unsealer.unseal(known.key, any_target, judgement.reasons[0])
+        if known.sealed_at is None and known.reasons == judgement.reasons:
+            return
+        now = self._clock.now()
+        group = replace(
+            known, sealed_at=None, checked_at=now, reasons=judgement.reasons, facts=judgement.facts
+        )
+        await self._manifest.save_groups([group])
+        self._log.info(events.DAY_OPEN, group=known.key, reasons=list(judgement.reasons))
+
+    async def _seal(self, known: Group, judgement: Judgement, holdings: Mapping[str, Holding]) -> None:
+        if known.sealed_at is not None and dict(known.facts) == dict(judgement.facts):
+            return
+        now = self._clock.now()
+        target = self._registry.target(next(iter(holdings.values())).item.key)
+        text = seal.seal_text(known.key, judgement.facts, holdings, now)
+        await self._store.write_text(layout.beside(target, layout.SEAL_NAME), text)
+        self._steps.reached(steps.SEAL_WRITTEN)
+        await self._store.write_text(layout.beside(target, layout.SUMS_NAME), seal.sums_text(holdings, text))
+        self._steps.reached(steps.SUMS_WRITTEN)
+        await self._manifest.save_groups(
+            [replace(known, sealed_at=now, checked_at=now, reasons=(), facts=judgement.facts)]
+        )
+        self._steps.reached(steps.GROUP_RECORDED)
+        self._log.info(events.DAY_SEALED, group=known.key, facts=judgement.facts)
+        for alarm in judgement.alarms:
+            kind, _, detail = alarm.partition(": ")
+            self._log.error(events.ALARM_RAISED, kind=kind, group=known.key, detail=detail)
+
+    async def _refetch(self, judgement: Judgement, items: Mapping[str, Item]) -> None:
+        """Schedule another look at what does not agree, unless one is due earlier anyway."""
+        changes = []
+        for key, at in judgement.refetch:
+            item = items.get(key)
+            if item is None or item.state in LEASED_STATES or (item.due_at is not None and item.due_at <= at):
+                continue
+            state = next_state(item.state, Event.RETRIED) if item.state is not State.STORED else State.STORED
+            changes.append(Change(item.state, replace(item, state=state, due_at=at)))
+        if changes:
+            await self._manifest.record(changes)

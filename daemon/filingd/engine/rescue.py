@@ -1,0 +1,238 @@
+"""Before any work: bring manifest and disk together after whatever ended the last run.
+
+Only what was under way can differ, so the first part costs as much as was in flight. The sweep over everything that is
+stored runs beside the daily work and stops at a bound: a folder that is not mounted must not become a full refetch.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from filingd.core import events, layout
+from filingd.core.errors import StoreError
+from filingd.core.lifecycle import Event, next_state
+from filingd.core.model import (
+    FINISHED_STATES,
+    HOLDING_STATES,
+    BodyReport,
+    Change,
+    Item,
+    QuarantineRecord,
+    State,
+    Version,
+    group_of,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from filingd.engine.unseal import Unsealer
+    from filingd.ports import Clock, Log, Manifest, Registry, Store
+
+RESCUED_ROUTE = "rescued"
+_PAGE = 500
+_LOST_BOUND = 100  # and a twentieth of what was looked at
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a rescue found."""
+
+    returned: int = 0
+    found: int = 0
+    lost: int = 0
+    refused: int = 0
+    removed: int = 0
+
+
+class Rescue:
+    """Makes rows and files agree."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        store: Store,
+        manifest: Manifest,
+        clock: Clock,
+        log: Log,
+        unsealer: Unsealer,
+        on_change: Callable[[Iterable[str]], None],
+    ) -> None:
+        self._registry = registry
+        self._store = store
+        self._manifest = manifest
+        self._clock = clock
+        self._log = log
+        self._unsealer = unsealer
+        self._on_change = on_change
+
+    async def in_flight(self) -> Tally:
+        """Settle every item whose attempt was cut, and remove staging files nobody will go on with."""
+        tally = Tally()
+        leased = await self._manifest.leased_items()
+        keep = set()
+        for item in leased:
+            after = await self._settle(item, tally)
+            if after.state is State.DUE:
+                keep.add(self._registry.target(item.key))
+        keep |= await self._resumable()
+        tally.removed = len(await self._store.sweep(frozenset(keep)))
+        self._log.info(events.RESCUE_FINISHED, returned=tally.returned, found=tally.found, lost=tally.lost,
+                       refused=tally.refused, removed=tally.removed)  # fmt: skip
+        return tally
+
+    async def give_back(self) -> int:
+        """At a stop: every leased item waits for its next turn; stopping is not a failure."""
+        leased = await self._manifest.leased_items()
+        now = self._clock.now()
+        changes = [
+            Change(item.state, replace(item, state=next_state(item.state, Event.POSTPONED), due_at=now))
+            for item in leased
+        ]
+        if changes:
+            await self._manifest.record(changes)
+        return len(changes)
+
+    async def sweep(self) -> Tally:
+        """Look for rows without a file and files without a row, over everything."""
+        tally = Tally()
+        await self._rows_without_file(tally)
+        await self._files_without_row(tally)
+        self._log.info(events.SWEEP_FINISHED, found=tally.found, lost=tally.lost, refused=tally.refused)
+        return tally
+
+    # ------------------------------------------------------------------ what was under way
+
+    async def _settle(self, item: Item, tally: Tally) -> Item:
+        target = self._registry.target(item.key)
+        report = await self._store.check(target, self._registry.body_plan(item.key))
+        if report is None:
+            return await self._without_file(item, tally)
+        if item.sha256 is not None and report.sha256 == item.sha256:
+            return await self._back(item, tally)
+        if report.problem is not None:
+            await self._refuse(item, target, report, tally)
+            return await self._without_file(item, tally)
+        return await self._found(item, target, report, tally)
+
+    async def _without_file(self, item: Item, tally: Tally) -> Item:
+        if item.state not in HOLDING_STATES:
+            return await self._back(item, tally)
+        tally.lost += 1
+        return await self._lose(item)
+
+    async def _back(self, item: Item, tally: Tally) -> Item:
+        tally.returned += 1
+        after = replace(item, state=next_state(item.state, Event.POSTPONED), due_at=self._clock.now())
+        await self._manifest.record([Change(item.state, after)])
+        return after
+
+    async def _lose(self, item: Item) -> Item:
+        after = replace(
+            item, state=next_state(item.state, Event.LOST), due_at=self._clock.now(), reason="file_lost",
+            size_bytes=None, sha256=None, stored_at=None,
+        )  # fmt: skip
+        await self._unsealer.unseal(
+            item.group, self._registry.target(item.key), f"{item.key} is missing on disk"
+        )
+        await self._manifest.record([Change(item.state, after)])
+        self._on_change([item.group])
+        self._log.error(events.ITEM_LOST, key=item.key)
+        return after
+
+    async def _found(self, item: Item, target: str, report: BodyReport, tally: Tally) -> Item:
+        tally.found += 1
+        now = self._clock.now()
+        after = replace(
+            item, state=next_state(item.state, Event.FOUND), due_at=None, reason=None, attempts=0, nothing_count=0,
+            nothing_at=None, size_bytes=report.size_bytes, sha256=report.sha256, stored_at=now, version=item.version + 1,
+        )  # fmt: skip
+        version = Version(
+            item.key, after.version, target, report.size_bytes, report.sha256, now, RESCUED_ROUTE, "",
+            None, report.content_digest, report.member_count, now, report.facts,
+        )  # fmt: skip
+        await self._unsealer.unseal(item.group, target, f"{item.key} was found on disk")
+        await self._manifest.record([Change(item.state, after, version)])
+        self._on_change([item.group])
+        self._log.info(events.ITEM_FOUND, key=item.key, path=target, size_bytes=report.size_bytes)
+        return after
+
+    async def _refuse(self, item: Item, target: str, report: BodyReport, tally: Tally) -> None:
+        tally.refused += 1
+        record = QuarantineRecord(
+            item.key, RESCUED_ROUTE, "", self._clock.now(), report.problem or "", report.problem_detail, 0, {}
+        )
+        where = await self._store.set_aside(target, record)
+        self._log.error(events.ITEM_QUARANTINED, key=item.key, path=where, reason=report.problem,
+                        detail=report.problem_detail, request_id="")  # fmt: skip
+
+    async def _resumable(self) -> set[str]:
+        """Targets with a partial file whose item still wants its body: these may be gone on with."""
+        keys = {self._registry.key_of(target): target for target in await self._store.staged()}
+        keys.pop(None, None)
+        known = await self._manifest.items(key for key in keys if key is not None)
+        return {keys[key] for key, item in known.items() if item.state not in FINISHED_STATES}
+
+    # ------------------------------------------------------------------ everything
+
+    async def _rows_without_file(self, tally: Tally) -> None:
+        after, looked = "", 0
+        while page := await self._manifest.page(after, _PAGE, frozenset({State.STORED})):
+            after = page[-1].key
+            looked += len(page)
+            for item in page:
+                size_bytes = await self._store.size_bytes(self._registry.target(item.key))
+                if size_bytes == item.size_bytes:
+                    continue
+                if tally.lost >= max(_LOST_BOUND, looked // 20):
+                    self._log.error(
+                        events.ALARM_RAISED, kind="many_files_missing", count=tally.lost, looked=looked
+                    )
+                    return
+                tally.lost += await self._lose_if_unmoved(item, damaged=size_bytes is not None)
+            await asyncio.sleep(0)
+
+    async def _lose_if_unmoved(self, item: Item, *, damaged: bool) -> bool:
+        current = (await self._manifest.items([item.key])).get(item.key)
+        if current != item:
+            return False
+        if damaged:
+            report = BodyReport("other", 0, b"", problem="short_body", problem_detail="not the recorded size")
+            await self._refuse(item, self._registry.target(item.key), report, Tally())
+        try:
+            await self._lose(item)
+        except StoreError:
+            return False
+        return True
+
+    async def _files_without_row(self, tally: Tally) -> None:
+        targets = [
+            found for found in await self._store.files(self._registry.name) if self._registry.key_of(found)
+        ]
+        for start in range(0, len(targets), _PAGE):
+            chunk = {self._registry.key_of(target) or "": target for target in targets[start : start + _PAGE]}
+            known = await self._manifest.items(chunk)
+            for key, target in chunk.items():
+                item = known.get(key)
+                if item is None or item.state in {State.DUE, State.EMPTY, State.ABSENT, State.QUARANTINED}:
+                    await self._adopt(key, target, item, tally)
+
+    async def _adopt(self, key: str, target: str, item: Item | None, tally: Tally) -> None:
+        report = await self._store.check(target, self._registry.body_plan(key))
+        if report is None or layout.name_of(target).startswith("."):
+            return
+        known = item or Item(
+            key, lane=self._registry.lanes()[0].name if self._registry.lanes() else "", due_at=None
+        )
+        if item is None:
+            await self._manifest.record([Change(None, known)])
+        try:
+            if report.problem is None:
+                await self._found(known, target, report, tally)
+            else:
+                await self._refuse(known, target, report, tally)
+        except StoreError:
+            return
+        self._on_change([group_of(key)])

@@ -1,0 +1,62 @@
+"""Whether there is room on the disk. A full disk is nobody's failure: downloads pause and go on by themselves."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from filingd.core import events
+
+if TYPE_CHECKING:
+    from filingd.ports import Clock, Log, Store
+
+
+class RoomGate:
+    """Open while the file system of the store has more than `keep_free_bytes` left."""
+
+    def __init__(
+        self, store: Store, clock: Clock, log: Log, keep_free_bytes: int, check_interval_s: float
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._log = log
+        self._keep_free_bytes = keep_free_bytes
+        self._check_interval_s = check_interval_s
+        self._open = asyncio.Event()
+        self._open.set()
+        self._refused_until_s = 0.0
+        self.free_bytes: int | None = None  # as of the last look
+
+    @property
+    def is_open(self) -> bool:
+        """Whether downloads may run."""
+        return self._open.is_set()
+
+    async def wait(self) -> None:
+        """Return when there is room."""
+        await self._open.wait()
+
+    def refused(self) -> None:
+        """The disk refused a write although there seemed to be room (a quota, another program): wait and look again."""
+        self._refused_until_s = self._clock.monotonic() + self._check_interval_s
+        self._shut(free_bytes=0)
+
+    async def check(self) -> None:
+        """Look once."""
+        self.free_bytes = free_bytes = await self._store.free_bytes()
+        if free_bytes < self._keep_free_bytes:
+            self._shut(free_bytes)
+        elif self._clock.monotonic() >= self._refused_until_s and not self._open.is_set():
+            self._log.info(events.ROOM_REGAINED, free_bytes=free_bytes, keep_free_bytes=self._keep_free_bytes)
+            self._open.set()
+
+    async def watch(self) -> None:
+        """Look again and again; runs until cancelled."""
+        while True:
+            await self._clock.sleep(self._check_interval_s)
+            await self.check()
+
+    def _shut(self, free_bytes: int) -> None:
+        if self._open.is_set():
+            self._log.error(events.ROOM_LOW, free_bytes=free_bytes, keep_free_bytes=self._keep_free_bytes)
+            self._open.clear()

@@ -1,0 +1,145 @@
+"""One exchange: ask, stream into a staged body, examine. Ends with an `Answer`, and the staged body if there is one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from filingd.core.errors import TransferError
+from filingd.core.kinds import examine_document
+from filingd.core.model import Answer, PartialRecord, Request, SecretRef
+from filingd.core.resume import ResumeOutcome, judge_resumed, plan_resume
+
+if TYPE_CHECKING:
+    from filingd.core.model import Attempt, FlowLimits, ResponseHead
+    from filingd.ports import Clock, Exchange, HttpClient, Staged, Store
+
+ERROR_BODY_BYTES = 8 * 1024
+BODY_STATUSES = frozenset({200, 206})
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """What an exchange brought. `staged` must be published, quarantined or discarded by the caller."""
+
+    answer: Answer
+    staged: Staged | None = None
+    document: bytes | None = None
+    begin_again: bool = False  # the partial file was of no use; ask again from the first byte
+
+
+class Transfer:
+    """Makes exchanges for attempts and leaves partial files where going on later is allowed."""
+
+    def __init__(self, http: HttpClient, store: Store, clock: Clock, flow: FlowLimits) -> None:
+        self._http = http
+        self._store = store
+        self._clock = clock
+        self._flow = flow
+
+    async def fetch(self, target: str, attempt: Attempt, request_id: str, key_name: str | None) -> Fetched:
+        """Make one exchange.
+
+        Raises:
+            DiskFullError, DiskFaultError: the disk refused; nothing is left but a partial file that can be resumed.
+        """
+        partial = None if attempt.is_document else await self._store.partial(target)
+        ranged = plan_resume(partial, attempt.route)
+        request = _request(attempt, request_id, key_name, ranged or ())
+        try:
+            async with self._http.exchange(request, self._flow) as exchange:
+                if exchange.head.status not in BODY_STATUSES:
+                    return await self._refusal(exchange, target, resuming=ranged is not None)
+                if attempt.is_document:
+                    return await _document(exchange, attempt)
+                return await self._body(exchange, target, attempt, request_id, partial if ranged else None)
+        except TransferError as error:
+            return Fetched(Answer(transfer_reason=error.reason, detail=error.detail))
+
+    async def _refusal(self, exchange: Exchange, target: str, *, resuming: bool) -> Fetched:
+        text, _ = await exchange.read_capped(ERROR_BODY_BYTES)
+        answer = Answer(exchange.head, error_body=text)
+        if resuming and exchange.head.status == 416:
+            await self._store.drop_partial(target)
+            return Fetched(answer, begin_again=True)
+        return Fetched(answer)
+
+    async def _body(
+        self,
+        exchange: Exchange,
+        target: str,
+        attempt: Attempt,
+        request_id: str,
+        partial: PartialRecord | None,
+    ) -> Fetched:
+        head = exchange.head
+        verdict = judge_resumed(head, partial)
+        if verdict.outcome is ResumeOutcome.REFUSED:
+            await self._store.drop_partial(target)
+            return Fetched(Answer(head, transfer_reason="bad_response", detail=verdict.detail))
+        resumed = partial if verdict.outcome is ResumeOutcome.RESUME else None
+        record = self._record(attempt, head, request_id, resumed, verdict.total_bytes)
+        staged = await self._store.stage(target, attempt.body, resumed, record)
+        try:
+            await exchange.pour_into(staged, attempt.body.max_bytes - staged.received_bytes)
+        except TransferError as error:
+            await self._keep_or_discard(staged, record, error.reason)
+            return Fetched(Answer(head, transfer_reason=error.reason, detail=error.detail))
+        except BaseException:
+            await self._keep_or_discard(staged, record, "stopped")
+            raise
+        return await _examined(staged, head, verdict.total_bytes)
+
+    def _record(
+        self,
+        attempt: Attempt,
+        head: ResponseHead,
+        request_id: str,
+        resumed: PartialRecord | None,
+        total_bytes: int | None,
+    ) -> PartialRecord | None:
+        """What allows going on later: a strong ETag, or at least a total that can be compared."""
+        etag = resumed.etag if resumed else head.strong_etag
+        if etag is None and total_bytes is None:
+            return None
+        started_at = resumed.started_at if resumed else self._clock.now()
+        return PartialRecord(attempt.route, 0, total_bytes, etag, started_at, request_id)
+
+    async def _keep_or_discard(self, staged: Staged, record: PartialRecord | None, reason: str) -> None:
+        if (
+            record is None
+            or reason == "too_large"
+            or staged.received_bytes == 0
+            or staged.failure() is not None
+        ):
+            await staged.discard()
+        else:
+            await staged.keep(record)
+
+
+async def _examined(staged: Staged, head: ResponseHead, declared_bytes: int | None) -> Fetched:
+    try:
+        report = await staged.finish(declared_bytes)
+    except BaseException:
+        await staged.discard()
+        raise
+    return Fetched(Answer(head, body=report), staged)
+
+
+async def _document(exchange: Exchange, attempt: Attempt) -> Fetched:
+    """A body small enough to be held whole: bounded, hashed, written later together with others."""
+    data, whole = await exchange.read_capped(attempt.body.max_bytes)
+    declared_bytes = exchange.head.content_length if whole else None
+    report = examine_document(data, attempt.body, declared_bytes)
+    if not whole:
+        report = replace(
+            report, problem="too_large", problem_detail=f"more than {attempt.body.max_bytes} bytes"
+        )
+    return Fetched(Answer(exchange.head, body=report), document=data)
+
+
+def _request(
+    attempt: Attempt, request_id: str, key_name: str | None, ranged: tuple[tuple[str, str], ...]
+) -> Request:
+    secret = SecretRef(attempt.secret_header, key_name) if attempt.secret_header and key_name else None
+    return Request(attempt.url, (*attempt.headers, *ranged), request_id, secret)

@@ -1,0 +1,160 @@
+"""Makes attempts: from a leased item to a recorded outcome. One bad item never stops the rest."""
+
+from __future__ import annotations
+
+import asyncio
+import traceback
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from filingd.core import events
+from filingd.core.errors import DiskFaultError, DiskFullError, FilingdError
+from filingd.core.model import Absent, Attempt, Blocked, Deferral, Failed, NotYet, Throttled
+from filingd.engine.outcomes import Made
+from filingd.engine.pacer import LaneClosedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from filingd.core.model import Item, Verdict
+    from filingd.engine.lane import Lane
+    from filingd.engine.outcomes import Outcomes
+    from filingd.engine.reconciler import Reconciler
+    from filingd.engine.room import RoomGate
+    from filingd.engine.transfer import Fetched, Transfer
+    from filingd.ports import Clock, Log, Registry
+
+_DEFECT_PAUSE_S = 900.0  # a defect of ours must not become a storm on theirs
+_DISK_FAULT_PAUSE_S = 60.0
+
+
+class Worker:
+    """The work of one item, shared by all workers of all lanes of a registry."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        lanes: Mapping[str, Lane],
+        transfer: Transfer,
+        outcomes: Outcomes,
+        reconciler: Reconciler,
+        room: RoomGate,
+        slots: asyncio.Semaphore,
+        clock: Clock,
+        log: Log,
+        new_request_id: Callable[[], str],
+    ) -> None:
+        self._registry = registry
+        self._lanes = lanes
+        self._transfer = transfer
+        self._outcomes = outcomes
+        self._reconciler = reconciler
+        self._room = room
+        self._slots = slots
+        self._clock = clock
+        self._log = log
+        self._new_request_id = new_request_id
+        self.stopping = False
+        self.busy: set[asyncio.Task[Any]] = set()  # tasks with an item in hand
+
+    @property
+    def in_flight(self) -> int:
+        """Items taken from a lane and not settled yet."""
+        return len(self.busy)
+
+    async def run(self, lane: Lane) -> None:
+        """Work off a lane until cancelled, or until the item in hand is settled after `stopping` was set."""
+        me = asyncio.current_task()
+        assert me is not None, "a worker runs as a task"
+        while not self.stopping:
+            await self._room.wait()
+            item = await lane.next_item()
+            self.busy.add(me)
+            try:
+                async with self._slots:
+                    await self._handle(lane, item)
+            except LaneClosedError:
+                return  # stopping: whoever stops us returns the items that were not begun
+            finally:
+                self.busy.discard(me)
+
+    async def _handle(self, lane: Lane, item: Item) -> None:
+        try:
+            await self._work(lane, item)
+        except DiskFullError as error:
+            self._room.refused()
+            await self._outcomes.settle(item, NotYet("disk_full", self._clock.now()), detail=str(error))
+        except DiskFaultError as error:
+            self._log.error(events.ALARM_RAISED, kind="disk_fault", key=item.key, detail=str(error))
+            again_at = self._clock.now() + _DISK_FAULT_PAUSE_S
+            await self._outcomes.settle(item, Failed("disk_fault", again_at, str(error), strikes_lane=False))
+        except FilingdError:
+            raise  # the manifest itself failed: nothing can be promised any more
+        except Exception as error:  # noqa: BLE001 - a defect in one item's path must not stop the others
+            said = f"{error!r} at {_where(error)}"
+            self._log.error(events.ALARM_RAISED, kind="defect", key=item.key, detail=said)
+            again_at = self._clock.now() + _DEFECT_PAUSE_S
+            await self._outcomes.settle(item, Failed("internal_error", again_at, said, strikes_lane=False))
+
+    async def _work(self, lane: Lane, item: Item) -> None:
+        attempt = self._registry.request(item, self._clock.now())
+        if isinstance(attempt, Deferral):
+            await self._defer(item, attempt)
+        elif attempt.lane != lane.name:
+            await self._reroute(item, attempt)
+        else:
+            await self._attempt(lane, item, attempt)
+
+    async def _defer(self, item: Item, deferral: Deferral) -> None:
+        moved = replace(item, lane=deferral.lane)
+        if deferral.again_at is None:
+            await self._outcomes.settle(moved, Absent(deferral.reason, None, alarm=True))
+            self._log.error(events.ALARM_RAISED, kind="not_obtainable", key=item.key, detail=deferral.reason)
+            self._reconciler.note([item.group])
+        else:
+            await self._outcomes.settle(moved, NotYet(deferral.reason, deferral.again_at))
+
+    async def _reroute(self, item: Item, attempt: Attempt) -> None:
+        await self._outcomes.settle(
+            replace(item, lane=attempt.lane), NotYet("other_route", self._clock.now())
+        )
+        if attempt.lane in self._lanes:
+            self._lanes[attempt.lane].wake()
+
+    async def _attempt(self, lane: Lane, item: Item, attempt: Attempt) -> None:
+        await lane.pacer.acquire()
+        made = Made(item, attempt, self._registry.target(item.key), self._new_request_id(), self._clock.now())
+        self._log.debug(events.ITEM_LEASED, key=item.key, lane=lane.name, route=attempt.route,
+                        request_id=made.request_id, attempt=item.attempts + 1)  # fmt: skip
+        key_index = lane.state.key_index
+        fetched = await self._transfer.fetch(made.target, attempt, made.request_id, lane.key_name)
+        if fetched.begin_again:
+            await self._outcomes.settle(
+                item, NotYet("resume_refused", self._clock.now()), request_id=made.request_id
+            )
+            return
+        verdict = await self._interpret(made, fetched)
+        await lane.heed(verdict, key_index)
+        await self._outcomes.carry_out(made, fetched, verdict)
+        self._alarm(item, verdict)
+        if not attempt.is_document and not isinstance(verdict, Throttled | Blocked):
+            self._reconciler.note([item.group])
+
+    async def _interpret(self, made: Made, fetched: Fetched) -> Verdict:
+        siblings = {} if made.attempt.is_document else await self._reconciler.holdings(made.item.group)
+        return self._registry.interpret(made.item, made.attempt, fetched.answer, siblings, self._clock.now())
+
+    def _alarm(self, item: Item, verdict: Verdict) -> None:
+        if getattr(verdict, "alarm", False) or (isinstance(verdict, Failed) and verdict.gave_up):
+            reason = getattr(verdict, "reason", "")
+            self._log.error(
+                events.ALARM_RAISED, kind=reason, key=item.key, detail=getattr(verdict, "detail", "")
+            )
+
+
+def _where(error: BaseException) -> str:
+    """The innermost frames of a defect on one line, for whoever gets the report."""
+    frames = traceback.extract_tb(error.__traceback__)[-3:]
+    return " < ".join(
+        f"{frame.filename.rpartition('/')[2]}:{frame.lineno} {frame.name}" for frame in reversed(frames)
+    )

@@ -1,0 +1,43 @@
+"""Paths and media types of NBB CBSO, as data (NBB reference, section 1). A configuration may replace any of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+EXTRACT = "extract"
+AUTHENTIC_ARCHIVE = "authentic-archive"
+KEY_HEADER = "NBB-CBSO-Subscription-Key"  # section 4.1
+REQUEST_ID_HEADER = "X-Request-Id"
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One operation of a product: a path with `{date}` in it, and the one media type it answers to."""
+
+    path: str
+    accept: str
+
+
+# The archive has no `/batch/` in its paths: one source for the references, two for the documents.
+DEFAULT_OPERATIONS: Mapping[tuple[str, str], Operation] = {
+    (EXTRACT, "references"): Operation("/extracts/batch/{date}/references", "application/x.zip+json"),
+    (EXTRACT, "json"): Operation("/extracts/batch/{date}/accountingData", "application/x.zip+jsonxbrl"),
+    (EXTRACT, "xbrl"): Operation("/extracts/batch/{date}/accountingData", "application/x.zip+xbrl"),
+    (EXTRACT, "pdf"): Operation("/extracts/batch/{date}/accountingData", "application/x.zip+pdf"),
+    (AUTHENTIC_ARCHIVE, "references"): Operation(
+        "/authentic-archive/{date}/references", "application/x.zip+json"
+    ),
+    (AUTHENTIC_ARCHIVE, "json"): Operation(
+        "/authentic-archive/{date}/accountingData", "application/x.zip+jsonxbrl"
+    ),
+    (AUTHENTIC_ARCHIVE, "xbrl"): Operation(
+        "/authentic-archive/{date}/accountingData", "application/x.zip+xbrl"
+    ),
+    (AUTHENTIC_ARCHIVE, "pdf"): Operation(
+        "/authentic-archive/{date}/accountingData", "application/x.zip+pdf"
+    ),
+}

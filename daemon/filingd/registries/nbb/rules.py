@@ -1,0 +1,59 @@
+"""What an operator decides about the mirror of NBB CBSO, as one value. Defaults follow the NBB reference."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from filingd.core.model import LaneSpec, ZipLimits
+from filingd.registries.nbb.routes import DEFAULT_OPERATIONS, Operation
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+HOUR_S = 3600.0
+DAY_S = 24 * HOUR_S
+DATASETS = ("references", "json", "xbrl", "pdf")
+
+
+@dataclass(frozen=True, slots=True)
+class NbbRules:
+    """Settings of the registry. Ages are in calendar days in `zone`; a day published yesterday has age 1.
+
+    `products` maps each subscribed product (`extract`, `authentic-archive`) to its lane.
+    """
+
+    base_url: str
+    since: dt.date
+    zone: dt.tzinfo
+    products: Mapping[str, LaneSpec]
+    datasets: tuple[str, ...] = DATASETS
+    operations: Mapping[tuple[str, str], Operation] = field(default_factory=lambda: DEFAULT_OPERATIONS)
+    # 6.2: the extract of day D opens on D+1 and closes about D+30; the archive opens about then, for three years.
+    settles_at: dt.time = dt.time(5, 0)
+    extract_max_age_days: int = 30
+    extract_last_try_age_days: int = 33
+    archive_min_age_days: int = 28
+    archive_max_age_days: int = 1096
+    edge_slack_days: int = 4
+    edge_give_up_age_days: int = 35
+    # 6.3: an empty day needs proof.
+    empty_confirmations: int = 2
+    empty_interval_s: float = 6 * HOUR_S
+    known_empty_days: frozenset[dt.date] = frozenset()
+    expect_filings_on_working_days: bool = True
+    min_json_share: float = 0.85
+    # 5.3, 6.5: late publication, re-verification.
+    not_yet_interval_s: float = HOUR_S
+    ask_again_cap_s: float = DAY_S
+    recheck_ages_days: tuple[int, ...] = (2, 27)
+    mismatch_retry_s: tuple[float, ...] = (HOUR_S, 6 * HOUR_S, DAY_S)
+    # 13: retries.
+    max_attempts: int = 8
+    retry_base_s: float = 2.0
+    retry_cap_s: float = 15 * 60.0
+    give_up_pause_s: float = DAY_S
+    max_body_bytes: int = 20 * 1024**3
+    zip_limits: ZipLimits = ZipLimits()
+    send_request_id: bool = True
