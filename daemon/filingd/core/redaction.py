@@ -69,7 +69,8 @@ def _redact_number(value: int, secrets: Collection[str]) -> int | str:
 
 def _text_of(value: object) -> str:
     if isinstance(value, str):
-        return value
+        # A file name may hold bytes that are no UTF-8; they come as lone surrogates, which JSON cannot carry.
+        return value.encode("utf-8", "backslashreplace").decode()
     if isinstance(value, (bytes, bytearray, memoryview)):
         return bytes(value).decode("utf-8", "backslashreplace")
     return str(value)

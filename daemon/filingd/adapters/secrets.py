@@ -1,0 +1,140 @@
+"""Keys: read from where the configuration says they are, held in memory, never printed.
+
+A reference is `credential:NAME` (a file of that name in the folder systemd names in $CREDENTIALS_DIRECTORY),
+`env:NAME` or `file:PATH`. The text of a reference may be shown to anybody; the key behind it to nobody.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from filingd.core.errors import ConfigError
+from filingd.core.redaction import SHORTEST_KEY
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+_LONGEST_KEY = 4096
+
+
+class KeyUnreadableError(ConfigError):
+    """A key cannot be read from where the configuration says it is. The text names place and remedy."""
+
+
+class Keyring:
+    """The keys behind a set of references.
+
+    Keys are read when the ring is made and by `refresh`, both of which touch the disk: call them off the
+    event loop. `value` and `values` only look up.
+    """
+
+    __slots__ = ("_environment", "_keys", "_problems", "_references", "_seen")
+
+    def __init__(self, references: Iterable[str], environment: Mapping[str, str] | None = None) -> None:
+        self._references = tuple(dict.fromkeys(references))
+        self._environment = os.environ if environment is None else environment
+        self._keys: dict[str, str] = {}
+        self._problems: dict[str, str] = {}
+        self._seen: frozenset[str] = frozenset()
+        self.refresh()
+
+    def __repr__(self) -> str:
+        return f"Keyring({', '.join(self._references)})"
+
+    def value(self, reference: str) -> str:
+        """The key behind a reference.
+
+        Raises:
+            KeyUnreadableError: it could not be read when the ring was last refreshed, or is not in this ring.
+        """
+        if reference in self._keys:
+            return self._keys[reference]
+        raise KeyUnreadableError(self._problems.get(reference, f"{reference} is not in the configuration."))
+
+    def values(self) -> frozenset[str]:
+        """Every key this ring ever held, for redaction: a key that was replaced is still a key."""
+        return self._seen
+
+    def problems(self) -> Mapping[str, str]:
+        """For each reference whose key cannot be read: why, and what to do."""
+        return dict(self._problems)
+
+    def refresh(self) -> None:
+        """Read every key again. A key that cannot be read any more is gone; `problems` says why."""
+        keys, problems = {}, {}
+        for reference in self._references:
+            try:
+                keys[reference] = read_key(reference, self._environment)
+            except KeyUnreadableError as error:
+                problems[reference] = str(error)
+        self._keys, self._problems = keys, problems
+        self._seen |= frozenset(keys.values())
+
+
+def read_key(reference: str, environment: Mapping[str, str]) -> str:
+    """The key behind one reference, without surrounding white space.
+
+    Raises:
+        KeyUnreadableError: it is not there, empty, no sane key, or everybody may read it.
+    """
+    source, _, name = reference.partition(":")
+    if source == "env":
+        return _checked(_from_environment(name, environment), reference)
+    if source == "file":
+        return _checked(_from_file(Path(name), reference, private=True), reference)
+    if source == "credential":
+        return _checked(_from_credential(name, reference, environment), reference)
+    raise KeyUnreadableError('A reference to a key starts with "credential:", "env:" or "file:".')
+
+
+def _from_environment(name: str, environment: Mapping[str, str]) -> str:
+    if name not in environment:
+        raise KeyUnreadableError(
+            f"env:{name}: the environment has no variable of that name. Set it where filingd is started."
+        )
+    return environment[name]
+
+
+def _from_credential(name: str, reference: str, environment: Mapping[str, str]) -> str:
+    folder = environment.get("CREDENTIALS_DIRECTORY")
+    if not folder:
+        raise KeyUnreadableError(
+            f"{reference}: $CREDENTIALS_DIRECTORY is not set, so systemd gave no credentials. "
+            f"Add LoadCredential={name}:/path/of/the/key to the unit, or use file:PATH or env:NAME."
+        )
+    return _from_file(Path(folder) / name, reference, private=False)
+
+
+def _from_file(path: Path, reference: str, *, private: bool) -> str:
+    """The text of a key file. systemd guards its own folder, so only other files have to be private."""
+    try:
+        with path.open("rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            data = file.read(_LONGEST_KEY + 1)
+    except FileNotFoundError:
+        raise KeyUnreadableError(f"{reference}: {path} does not exist. Put the key there.") from None
+    except OSError as error:
+        raise KeyUnreadableError(
+            f"{reference}: {path} cannot be read: {error.strerror}. Let the user of filingd read it."
+        ) from None
+    if private and mode & (stat.S_IROTH | stat.S_IWOTH):
+        raise KeyUnreadableError(f"{reference}: everybody may read or change {path}. Run: chmod o-rwx {path}")
+    return data.decode("utf-8", "replace")
+
+
+def _checked(text: str, reference: str) -> str:
+    key = text.strip()
+    if not key:
+        raise KeyUnreadableError(f"{reference}: the key is empty. Put the key there.")
+    if not SHORTEST_KEY <= len(key) <= _LONGEST_KEY:
+        raise KeyUnreadableError(
+            f"{reference}: {len(key)} characters cannot be a key. Put the key there, and nothing else."
+        )
+    if not (key.isascii() and key.isprintable()) or " " in key:
+        raise KeyUnreadableError(
+            f"{reference}: a key has no blanks, line breaks or special characters. Put one key there, alone."
+        )
+    return key
