@@ -1,4 +1,6 @@
-"""Sandboxes for every suite: as a real process, or inside the test's own event loop, and their administration."""
+"""Sandboxes for every suite: as a real process, or inside the test's own event loop, and their
+administration.
+"""
 
 from __future__ import annotations
 
@@ -65,7 +67,9 @@ class Admin:
         self.request("POST", "/clock", {"rate": rate})
 
     def add_fault(self, effect: dict[str, Any], **match: Any) -> str:
-        """Put a rule in force, for example `add_fault({"kind": "cut"}, product="extract", times=2)`; its id."""
+        """Put a rule in force, for example `add_fault({"kind": "cut"}, product="extract", times=2)`; its
+        id.
+        """
         return str(self.request("POST", "/faults", {"effect": effect, "match": match})["ids"][0])
 
     def faults(self) -> list[dict[str, Any]]:
@@ -226,7 +230,8 @@ def _instant_text(clock: str | float) -> str:
 
 
 class InProcessSandbox:
-    """A sandbox in the running event loop; `sandbox.world` gives its parts directly. Settings are keyword arguments.
+    """A sandbox in the running event loop; `sandbox.world` gives its parts directly. Settings are keyword
+    arguments.
 
     The clock stands still unless `clock_rate` says otherwise.
     """

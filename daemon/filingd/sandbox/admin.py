@@ -1,14 +1,13 @@
 """The administration port: JSON in, JSON out, on its own loopback port and never under the registry's paths.
 
-GET  /health                        alive, listening or not
-GET  POST /clock                    {"at": instant, "advance_s": n, "rate": n}
-GET  PUT POST DELETE /faults        PUT replaces all, POST adds one or a list, DELETE /faults/ID removes one
-GET  DELETE /journal                entries; filters as query parameters (see `journal.matches`), `limit`
-GET  /journal/summary               exact answers about the filtered entries; `window_s`
-GET  POST DELETE /keys              {"product", "key", "slot"}; DELETE with {"product", "slot"} or {"product", "key"}
-GET  PUT /settings                  PUT lays the given fields over the present ones
-GET  POST /listener                 {"open": false} closes the registry's port, true opens it again
-GET  /days/YYYY-MM-DD               what that day holds now: the truth to compare a mirror with
+GET  /health                        alive, listening or not GET  POST /clock                    {"at":
+instant, "advance_s": n, "rate": n} GET  PUT POST DELETE /faults        PUT replaces all, POST adds one or a
+list, DELETE /faults/ID removes one GET  DELETE /journal                entries; filters as query parameters
+(see `journal.matches`), `limit` GET  /journal/summary               exact answers about the filtered entries;
+`window_s` GET  POST DELETE /keys              {"product", "key", "slot"}; DELETE with {"product", "slot"} or
+{"product", "key"} GET  PUT /settings                  PUT lays the given fields over the present ones GET
+POST /listener                 {"open": false} closes the registry's port, true opens it again GET
+/days/YYYY-MM-DD               what that day holds now: the truth to compare a mirror with
 """
 
 from __future__ import annotations
@@ -119,7 +118,8 @@ class _Admin:
 
     async def summary(self, request: web.Request) -> web.Response:
         entries = self._sandbox.journal.entries(_filters(request.query))
-        return _json(summarize(entries, float(request.query.get("window_s", 1.0))))
+        facts = summarize(entries, float(request.query.get("window_s", 1.0)))
+        return _json(facts | {"dropped": self._sandbox.journal.dropped})
 
     # --- keys ---
 

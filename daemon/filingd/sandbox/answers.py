@@ -1,4 +1,6 @@
-"""What a desk hands to the server: status, headers, a body that can be read from any byte, and how to send it."""
+"""What a desk hands to the server: status, headers, a body that can be read from any byte, and how to send
+it.
+"""
 
 from __future__ import annotations
 

@@ -7,8 +7,14 @@ from typing import Any
 
 import msgspec
 
-MISSING_KEY = "Access denied due to missing subscription key. Make sure to include subscription key when making requests to an API."
-INVALID_KEY = "Access denied due to invalid subscription key. Make sure to provide a valid key for an active subscription."
+MISSING_KEY = (
+    "Access denied due to missing subscription key. "
+    "Make sure to include subscription key when making requests to an API."
+)
+INVALID_KEY = (
+    "Access denied due to invalid subscription key. "
+    "Make sure to provide a valid key for an active subscription."
+)
 NO_ROUTE = "Resource not found"
 GATEWAY_SERVER = "Microsoft-Azure-Application-Gateway/v2"
 REASONS = {
@@ -40,11 +46,14 @@ def rate_exceeded(seconds: int) -> str:
 def quota_exceeded(seconds: int) -> str:
     """The text of a quota's 403."""
     hours, rest = divmod(seconds, 3600)
-    return f"Out of call volume quota. Quota will be replenished in {hours:02d}:{rest // 60:02d}:{rest % 60:02d}."
+    clock = f"{hours:02d}:{rest // 60:02d}:{rest % 60:02d}"
+    return f"Out of call volume quota. Quota will be replenished in {clock}."
 
 
 def problem(status: int, path: str, at: float, violations: list[dict[str, Any]]) -> bytes:
-    """Family 2: the backend, `application/problem+json`. The path has no product prefix; the timestamp is UTC."""
+    """Family 2: the backend, `application/problem+json`. The path has no product prefix; the timestamp is
+    UTC.
+    """
     stamp = dt.datetime.fromtimestamp(at, dt.UTC).strftime("%d-%m-%Y %H:%M:%S")
     return msgspec.json.encode(
         {

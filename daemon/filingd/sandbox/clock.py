@@ -1,8 +1,8 @@
 """The sandbox's own time: a clock that can be set, and the Brussels calendar of publication days.
 
 Instants are unix seconds (float, UTC). A publication day D opens at a local hour of D+1 in Europe/Brussels
-(NBB reference, section 6.2); local hours go through the zone, never through multiples of 86,400 s, so that both
-days of a change between summer and winter time come out right.
+(NBB reference, section 6.2); local hours go through the zone, never through multiples of 86,400 s, so that
+both days of a change between summer and winter time come out right.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""Synthetic enterprises. Numbers are in the 0999 range, which the bank does not give out, with right check digits.
+"""Synthetic enterprises. Numbers are in the 0999 range, which the bank does not give out, with right check
+digits.
 
-A company's number, name, address, legal form and legal situation are the same in each of its rows (NBB reference,
-section 15.1); people, places and streets do not exist.
+A company's number, name, address, legal form and legal situation are the same in each of its rows (NBB
+reference, section 15.1); people, places and streets do not exist.
 """
 
 from __future__ import annotations
@@ -13,22 +14,24 @@ import random
 COMPANIES = 10_000
 
 _TRADES = (
-    "BAKKERIJ", "BOULANGERIE", "TRANSPORT", "GARAGE", "IMMO", "CONSULT", "Electriciteit", "MENUISERIE", "Bäckerei",
-    "CAFÉ", "TANDARTSPRAKTIJK", "Créations", "ĲSSALON", "BÂTIMENT", "Naïve Kunst", "HÔTEL", "SOLUTIONS", "FIETSEN",
+    "BAKKERIJ", "BOULANGERIE", "TRANSPORT", "GARAGE", "IMMO", "CONSULT", "Electriciteit", "MENUISERIE",
+    "Bäckerei", "FIETSEN",
+    "CAFÉ", "TANDARTSPRAKTIJK", "Créations", "ĲSSALON", "BÂTIMENT", "Naïve Kunst", "HÔTEL", "SOLUTIONS",
 )  # fmt: skip
 _OWNERS = (
     "VOORBEELD", "EXEMPLE", "FICTIEF", "IMAGINAIRE", "Beispiel", "DENKBEELDIG", "VAN NERGENS", "DE PERSONNE",
-    "'T VERZINSEL", "L’INVENTÉE", "Æquoreus", "ŁÓDŹ & ZN", "ØST", "Straßenfrei", "ΑΛΦΑ", "Ünder & Zonen",
+    "'T VERZINSEL", "L’INVENTÉE", "Æquoreus", "ŁÓDŹ & ZN", "ØST", "Straßenfrei", "ΑΛΦΑ", "Ünder & Zonen",  # noqa: RUF001 - real names hold such marks
 )  # fmt: skip
-_TAILS = ("", "", "", " BV", " SRL", " & CO", " GROUP", " 2000", " (BELGIË)", " – HOLDING")
+_TAILS = ("", "", "", " BV", " SRL", " & CO", " GROUP", " 2000", " (BELGIË)", " – HOLDING")  # noqa: RUF001 - real names hold such marks
 _STREETS = ("Fictiestraat", "Rue Inventée", "Fictielaan", "Rue Imaginaire", "Verzonnenplein", "Nirgendwoweg")
 _TOWNS = (
-    ("9000", "Gent"), ("5000", "Namur"), ("4000", "Liège"), ("8560", "Wevelgem"), ("1170", "Watermael-Boitsfort"),
+    ("9000", "Gent"), ("5000", "Namur"), ("4000", "Liège"), ("8560", "Wevelgem"),
+    ("1170", "Watermael-Boitsfort"),
     ("6200", "Châtelet"), ("2000", "Antwerpen"), ("3000", "Leuven"), ("4700", "Eupen"), ("7080", "Frameries"),
 )  # fmt: skip
 _FORMS = ("610", "610", "610", "014", "014", "015", "017")
 _FIRST_NAMES = ("Voornaam", "Prénom", "Zoë", "Loïc", "Jürgen", "An-Sofie", "Denkbeeld")
-_LAST_NAMES = ("Verzonnen", "Fictif", "D’Invention", "Ongeboren", "Müller-Nirgends", "Van Nergens")
+_LAST_NAMES = ("Verzonnen", "Fictif", "D’Invention", "Ongeboren", "Müller-Nirgends", "Van Nergens")  # noqa: RUF001 - real names hold such marks
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -55,7 +58,7 @@ class Company:
 
 
 def enterprise_number(index: int) -> str:
-    """The index-th number of the synthetic range: ten digits, check digits 97 − (first eight mod 97)."""
+    """The index-th number of the synthetic range: ten digits, check digits 97 less (first eight mod 97)."""
     first_eight = 9_990_000 + index % COMPANIES
     return f"{first_eight:08d}{97 - first_eight % 97:02d}"
 

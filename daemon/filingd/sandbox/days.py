@@ -1,4 +1,6 @@
-"""What a day's zip holds at a given moment, as bytes: generated in a thread, kept in a small cache, or streamed."""
+"""What a day's zip holds at a given moment, as bytes: generated in a thread, kept in a small cache, or
+streamed.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +54,7 @@ class View:
     casing: Casing = "camel"
     fields: Literal["known", "renamed", "unknown"] = "known"
     suffixed_names: bool = False
-    layout: Layout = Layout()
+    layout: Layout = Layout()  # noqa: RUF009 - frozen
     damage: Damage | None = None
     huge_bytes: int = 0
 
@@ -69,7 +71,9 @@ class DayStore:
         self._building = asyncio.Lock()
 
     def opens_at(self, day: dt.date) -> float:
-        """The instant from which a day is published: a setting for the day, or the hour of D+1 in Brussels."""
+        """The instant from which a day is published: a setting for the day, or the hour of D+1 in
+        Brussels.
+        """
         override = self._settings.published_at.get(day.isoformat())
         if override is not None:
             return parse_instant(override)
@@ -101,7 +105,7 @@ class DayStore:
 
     def _mutated(self, filings: list[Filing], mutation: Mutate, day: dt.date) -> list[Filing]:
         if mutation.change == "added":
-            return [*filings, self._generator.extra(day, mutation.member)]
+            return [*filings, self._generator.addition(day, mutation.member)]
         if not filings:
             return filings
         index = mutation.member % len(filings)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 SERVER = "filingd-sandbox"
 _DRIP_TICK_S = 0.05
+_OTHER_BYTES = bytes(byte ^ 0x55 for byte in range(256))
 _LINGER_ZERO = struct.pack("ii", 1, 0)  # close() then sends RST instead of FIN
 
 
@@ -37,6 +38,16 @@ async def silence(seconds: float | None) -> None:
     await (asyncio.Event().wait() if seconds is None else asyncio.sleep(seconds))
 
 
+class _PlainResponse(web.StreamResponse):
+    """A response without a Content-Type unless it was given one; the library would fill in one of its own."""
+
+    async def _prepare_headers(self) -> None:
+        given = "Content-Type" in self.headers
+        await super()._prepare_headers()
+        if not given:
+            self.headers.pop("Content-Type", None)
+
+
 class Delivery:
     """One answer on its way. Ends with an outcome for the journal."""
 
@@ -49,7 +60,9 @@ class Delivery:
         self._sent_bytes = 0
 
     async def send(self) -> tuple[web.StreamResponse, Outcome]:
-        """Send everything; returns the response and what became of it. Raises `ConnectionError` if the client left."""
+        """Send everything; returns the response and what became of it. Raises `ConnectionError` if the
+        client left.
+        """
         await self._settle_lengths()
         response = self._head()
         await response.prepare(self._request)
@@ -79,11 +92,8 @@ class Delivery:
 
     def _head(self) -> web.StreamResponse:
         answer = self._answer
-        response = web.StreamResponse(status=answer.status, reason=answer.reason, headers={"Server": SERVER})
+        response = _PlainResponse(status=answer.status, reason=answer.reason, headers={"Server": SERVER})
         response.headers.update(answer.headers)
-        if "Content-Type" not in answer.headers:
-            # the library would fill in a type of its own; an empty one is dropped when the head is written
-            response.headers["Content-Type"] = ""
         if answer.status in (204, 304):
             return response
         if self._wire.framing == "chunked" and self._request.version >= (1, 1):
@@ -99,7 +109,7 @@ class Delivery:
     async def _shaped_chunks(self) -> AsyncIterator[bytes]:
         """The bytes to send, sliced, cut, altered, stalled and dripped as the wire says."""
         async for chunk in self._limited_chunks():
-            altered = bytes(byte ^ 0x55 for byte in chunk) if self._wire.alter else chunk
+            altered = chunk.translate(_OTHER_BYTES) if self._wire.alter else chunk
             async for piece in self._around_stall(altered):
                 async for drop in self._dripped(piece):
                     yield drop
@@ -143,8 +153,9 @@ class Delivery:
             yield drop
 
     async def _write(self, response: web.StreamResponse, chunk: bytes) -> None:
-        """Hand over one chunk. With the last one the request stops counting as open: once the client has it, it may
-        ask again before this server's loop comes round."""
+        """Hand over one chunk. With the last one the request stops counting as open: once the client has
+        it, it may ask again before this server's loop comes round.
+        """
         if self._span_bytes is not None and self._sent_bytes + len(chunk) >= self._span_bytes:
             self._journal.release(self._entry)
         self._sent_bytes += len(chunk)
@@ -185,5 +196,6 @@ class Delivery:
     async def _drained(self) -> None:
         """Wait until the kernel has what was written, so that an abrupt end takes nothing back."""
         transport = self._request.transport
-        while isinstance(transport, asyncio.WriteTransport) and transport.get_write_buffer_size():
+        # a transport tells nobody when its buffer runs empty
+        while isinstance(transport, asyncio.WriteTransport) and transport.get_write_buffer_size():  # noqa: ASYNC110
             await asyncio.sleep(0.001)

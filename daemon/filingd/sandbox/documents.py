@@ -1,7 +1,7 @@
 """The four documents of a filing: reference object, accountingData JSON, XBRL instance, PDF.
 
-Shapes follow the NBB reference, section 7, with the corrections of section 15. Every function gives the same bytes for
-the same filing.
+Shapes follow the NBB reference, section 7, with the corrections of section 15. Every function gives the same
+bytes for the same filing.
 """
 
 from __future__ import annotations
@@ -20,13 +20,15 @@ if TYPE_CHECKING:
 
     from filingd.sandbox.generator import Filing
 
-# Rubric codes by data type. Rubric 9904 and its kin are am2 and may be negative; no am1 value is (section 15.5).
+# Rubric codes by data type. Rubric 9904 and its kin are am2 and may be negative; no am1 value is (section
+# 15.5).
 AMOUNT_CODES = (
-    "20/58", "21", "21/28", "22", "22/27", "23", "24", "25", "26", "27", "28", "29", "29/58", "3", "30/36", "37",
-    "40", "40/41", "41", "490/1", "50/53", "54/58", "10", "10/11", "10/49", "100", "111", "13", "130", "130/1",
-    "1311", "133", "17", "17/49", "170/4", "172/3", "42", "42/48", "43", "430/8", "44", "440/4", "45", "450/3",
-    "454/9", "46", "47/48", "492/3", "60/61", "630", "640/8", "691/2", "694", "694/7", "70", "75", "75/76B",
-    "8059", "8079", "8129", "8169", "8179", "8199", "8279", "8309", "8329", "8395", "9500",
+    "20/58", "21", "21/28", "22", "22/27", "23", "24", "25", "26", "27", "28", "29", "29/58", "3",
+    "30/36", "37", "40", "40/41", "41", "490/1", "50/53", "54/58", "10", "10/11", "10/49", "100",
+    "111", "13", "130", "130/1", "1311", "133", "17", "17/49", "170/4", "172/3", "42", "42/48",
+    "43", "430/8", "44", "440/4", "45", "450/3", "454/9", "46", "47/48", "492/3", "60/61", "630",
+    "640/8", "691/2", "694", "694/7", "70", "75", "75/76B", "8059", "8079", "8129", "8169", "8179",
+    "8199", "8279", "8309", "8329", "8395", "9500",
 )  # fmt: skip
 RESULT_CODES = (
     "10/15",
@@ -137,7 +139,7 @@ def _iso(day: dt.date | None) -> str | None:
     return day.isoformat() if day else None
 
 
-# --- accountingData ---------------------------------------------------------------------------------------------
+# --- accountingData -----------------------------------------------------------------------------------------
 
 
 def accounting_object(filing: Filing) -> dict[str, Any]:
@@ -298,7 +300,7 @@ def _shareholders(rng: random.Random) -> dict[str, Any]:
     }
 
 
-# --- XBRL -------------------------------------------------------------------------------------------------------
+# --- XBRL ---------------------------------------------------------------------------------------------------
 
 _DICTIONARY = "http://www.nbb.be/be/fr/cbso/dict"
 _DIMENSIONS = ("bas", "part", "prd", "psn", "dcl", "evt", "mmt", "qlt")
@@ -314,7 +316,10 @@ def xbrl(filing: Filing, big_bytes: int = 0) -> bytes:
     identifier = rng.choice(("", "BE")) + filing.company.number
     facts = rubrics(filing)
     parts = [_xbrl_head(filing, prefix)]
-    parts += [_context(prefix, number, identifier, filing, row, rng) for number, row in enumerate(facts, 1)]
+    parts += [
+        _context(prefix, number, identifier, filing=filing, row=row, rng=rng)
+        for number, row in enumerate(facts, 1)
+    ]
     parts.append(f'<{prefix}unit id="EUR"><{prefix}measure>iso4217:EUR</{prefix}measure></{prefix}unit>\n')
     parts += [_fact(number, row, rng) for number, row in enumerate(facts, 1)]
     text = "".join(parts)
@@ -340,13 +345,10 @@ def _xbrl_head(filing: Filing, prefix: str) -> str:
 
 
 def _context(
-    prefix: str, number: int, identifier: str, filing: Filing, row: dict[str, str], rng: random.Random
+    prefix: str, number: int, identifier: str, *, filing: Filing, row: dict[str, str], rng: random.Random
 ) -> str:
-    end = (
-        filing.exercise_end
-        if row["Period"] == "N"
-        else filing.exercise_end.replace(year=filing.exercise_end.year - 1)
-    )
+    year = filing.exercise_end.year - (row["Period"] != "N")
+    end = filing.exercise_end.replace(year=year)
     members = "".join(
         f'<xbrldi:explicitMember dimension="dim:{name}">{name}:m{rng.randrange(1, 60)}</xbrldi:explicitMember>\n'
         for name in ("bas", "part", rng.choice(_DIMENSIONS[2:]))
@@ -371,11 +373,13 @@ def _filler(rng: random.Random, length: int) -> str:
     return base64.b64encode(rng.randbytes(max(length, 0) * 3 // 4)).decode()
 
 
-# --- PDF --------------------------------------------------------------------------------------------------------
+# --- PDF ----------------------------------------------------------------------------------------------------
 
 
 def pdf(filing: Filing, document_scale: float) -> bytes:
-    """A small valid PDF of 100 to 500 KB times `document_scale`, incompressible like the real ones (section 9)."""
+    """A small valid PDF of 100 to 500 KB times `document_scale`, incompressible like the real ones
+    (section 9).
+    """
     rng = _source(filing, "pdf")
     padding = rng.randbytes(int(rng.randrange(100_000, 500_000) * document_scale))
     page = f"BT /F1 12 Tf 72 720 Td ({filing.reference_number} {filing.revision}) Tj ET".encode()

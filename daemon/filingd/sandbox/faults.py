@@ -1,6 +1,7 @@
 """Faults as data: what to match, what to do, and how often.
 
-A rule waits at one *stage* of a request. The stages follow the chain of the real service (NBB reference, section 12.1):
+A rule waits at one *stage* of a request. The stages follow the chain of the real service (NBB reference,
+section 12.1):
 
     accept    the connection, before a request is read
     door      before any check
@@ -10,8 +11,8 @@ A rule waits at one *stage* of a request. The stages follow the chain of the rea
     lookup    in place of, or within, the lookup of the day
     body      while the body is sent
 
-A rule's counters move only when a request reaches its stage and everything else matches, so that "the third request"
-means the third that would have felt it. Effects of several rules add up.
+A rule's counters move only when a request reaches its stage and everything else matches, so that "the third
+request" means the third that would have felt it. Effects of several rules add up.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ import msgspec
 from filingd.core.errors import ConfigError
 from filingd.sandbox.clock import parse_instant
 from filingd.sandbox.settings import PRODUCTS, Casing, EmptyVariant, Framing, RangeMode
-from filingd.sandbox.zips import DamageKind, Method
+from filingd.sandbox.zips import DamageKind, Method  # noqa: TC001 - msgspec needs them at run time
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -106,8 +107,8 @@ class Empty(Effect, tag="empty", frozen=True, kw_only=True):
 class Mutate(Effect, tag="mutate", frozen=True, kw_only=True):
     """The registry changed a past day: one filing's figures or name, one more filing, or one less.
 
-    Applies to every request from the rule's `from_at` on; matches product, dataset, date and time only, so that what
-    the day holds is a fact and not a matter of who asks.
+    Applies to every request from the rule's `from_at` on; matches product, dataset, date and time only, so
+    that what the day holds is a fact and not a matter of who asks.
     """
 
     change: Literal["figures", "added", "removed"]
@@ -150,8 +151,8 @@ class Replace(Effect, tag="replace", frozen=True, kw_only=True):
 class Cut(Effect, tag="cut", frozen=True, kw_only=True):
     """End early, after `after_bytes` or after a share of the body.
 
-    `reset`: RST. `short`: the right Content-Length, fewer bytes, FIN. `clean`: a shorter body that is framed as if it
-    were all (the zip is cut, HTTP is not).
+    `reset`: RST. `short`: the right Content-Length, fewer bytes, FIN. `clean`: a shorter body that is framed
+    as if it were all (the zip is cut, HTTP is not).
     """
 
     how: Literal["reset", "short", "clean"] = "reset"
@@ -210,8 +211,8 @@ STAGES: dict[type[Effect], Stage] = {
 # A status comes from where its body comes from: API Management, the backend, or the application gateway.
 STAGE_OF_FAMILY: dict[int, Stage] = {1: "quota", 2: "lookup", 3: "gateway"}
 AnyEffect = (
-    RefuseAccept | Refuse | Stall | Latency | Status | Waf | Redirect | Unauthorized | Throttle | Empty | Mutate | Shape
-    | Harm | Huge | Replace | Cut | Drip | Length | Head | Ranges
+    RefuseAccept | Refuse | Stall | Latency | Status | Waf | Redirect | Unauthorized | Throttle | Empty | Mutate
+    | Shape | Harm | Huge | Replace | Cut | Drip | Length | Head | Ranges
 )  # fmt: skip
 
 
@@ -380,7 +381,9 @@ def _check(rule: Rule) -> None:
 
 
 def rules_from(data: Any) -> list[Rule]:
-    """Rules from JSON or TOML values: one rule, a list, or a table with a list `faults`; raises `ConfigError`."""
+    """Rules from JSON or TOML values: one rule, a list, or a table with a list `faults`; raises
+    `ConfigError`.
+    """
     listed = data.get("faults", [data]) if isinstance(data, dict) else data
     try:
         return msgspec.convert(listed, list[Rule])

@@ -1,8 +1,8 @@
 """Seed and publication day in, synthetic filings out: always the same ones.
 
-Every filing is drawn from its own random source, named by seed, day and index, so that a day needs no other day to be
-known and a change of one knob does not move the rest. Reference numbers run through the year of deposit, roughly in
-order of deposit (NBB reference, section 3).
+Every filing is drawn from its own random source, named by seed, day and index, so that a day needs no other
+day to be known and a change of one knob does not move the rest. Reference numbers run through the year of
+deposit, roughly in order of deposit (NBB reference, section 3).
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class Generator:
         """All filings of a publication day, late ones included, in order of reference number."""
         return self._cached_day(day)
 
-    def extra(self, day: dt.date, index: int) -> Filing:
+    def addition(self, day: dt.date, index: int) -> Filing:
         """A filing that the registry adds to a past day afterwards; index counts the additions from 0."""
         return self._filing(day, filings_count(self._settings, day) + index)
 

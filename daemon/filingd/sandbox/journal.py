@@ -1,7 +1,7 @@
 """What was asked and what was answered: one entry per request, and exact answers about them.
 
-Instants are sandbox time (unix seconds); `*_mono_s` are seconds of this process's monotonic clock and serve rates and
-overlaps. Keys appear as product, slot and a short hash, never as themselves.
+Instants are sandbox time (unix seconds); `*_mono_s` are seconds of this process's monotonic clock and serve
+rates and overlaps. Keys appear as product, slot and a short hash, never as themselves.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ Outcome = Literal["open", "completed", "client_closed", "refused", "reset", "cut
 
 
 class Entry(msgspec.Struct, kw_only=True):
-    """One request. `released_mono_s` is taken before the last bytes leave, so that a client that waits for them
-    and then asks again never seems to ask twice at once."""
+    """One request. `released_mono_s` is taken before the last bytes leave, so that a client that waits for
+    them and then asks again never seems to ask twice at once.
+    """
 
     sequence: int
     started_at: float
@@ -58,7 +59,9 @@ class Entry(msgspec.Struct, kw_only=True):
 
 
 class JournalFile:
-    """JSON lines, appended by a thread of its own and flushed line by line: `started` and `ended` of each request."""
+    """JSON lines, appended by a thread of its own and flushed line by line: `started` and `ended` of each
+    request.
+    """
 
     def __init__(self, path: Path) -> None:
         try:
@@ -94,8 +97,9 @@ class Journal:
         file: JournalFile | None = None,
     ) -> None:
         self._now, self._monotonic, self._file = now, monotonic, file
-        self._entries: list[Entry] = []
+        self._entries: collections.deque[Entry] = collections.deque(maxlen=KEPT_ENTRIES)
         self._sequence = 0
+        self._dropped = 0
         self._open = 0
 
     def start(self, method: str, path: str, query: str) -> Entry:
@@ -111,6 +115,7 @@ class Journal:
             query=query,
             concurrency=self._open,
         )
+        self._dropped += len(self._entries) == KEPT_ENTRIES
         self._entries.append(entry)
         return entry
 
@@ -135,13 +140,22 @@ class Journal:
 
     def clear(self) -> None:
         """Forget the entries; sequence numbers go on."""
-        self._entries = [entry for entry in self._entries if entry.outcome == "open"]
+        running = [entry for entry in self._entries if entry.outcome == "open"]
+        self._entries.clear()
+        self._entries.extend(running)
+        self._dropped = 0
+
+    @property
+    def dropped(self) -> int:
+        """Entries forgotten because there were more than `KEPT_ENTRIES`; the file has them all."""
+        return self._dropped
 
     def entries(self, filters: Mapping[str, str]) -> list[Entry]:
         """The entries that match; see `matches`."""
         return [entry for entry in self._entries if matches(entry, filters)]
 
 
+KEPT_ENTRIES = 200_000
 GLOB_FILTERS = (
     "method",
     "path",
@@ -158,7 +172,9 @@ GLOB_FILTERS = (
 
 
 def matches(entry: Entry, filters: Mapping[str, str]) -> bool:
-    """Whether an entry meets every filter: globs by field, `status`, `after` (sequence), `since_at`, `until_at`."""
+    """Whether an entry meets every filter: globs by field, `status`, `after` (sequence), `since_at`,
+    `until_at`.
+    """
     globs = all(fnmatchcase(getattr(entry, name), filters[name]) for name in GLOB_FILTERS if name in filters)
     return (
         globs
@@ -169,7 +185,9 @@ def matches(entry: Entry, filters: Mapping[str, str]) -> bool:
 
 
 def max_concurrency(entries: Iterable[Entry]) -> int:
-    """The largest number of these requests that were open at once; one that ends as another starts does not overlap."""
+    """The largest number of these requests that were open at once; one that ends as another starts does
+    not overlap.
+    """
     edges = []
     for entry in entries:
         edges.append((entry.started_mono_s, 1))

@@ -1,4 +1,6 @@
-"""The keys of each product: a primary and a secondary one, both valid; more can be added and revoked while running."""
+"""The keys of each product: a primary and a secondary one, both valid; more can be added and revoked while
+running.
+"""
 
 from __future__ import annotations
 

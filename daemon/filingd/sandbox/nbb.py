@@ -1,8 +1,8 @@
 """The NBB CBSO desk: which routes exist, in which order a request is checked, and what it gets.
 
-The order is that of the real chain (NBB reference, section 12.1): application gateway, route, key, rate and quota,
-parameters, Accept, lookup. Two of the five products have routes with data so far (daily extract and authentic
-archive); the others have keys, and their paths answer as undefined ones do.
+The order is that of the real chain (NBB reference, section 12.1): application gateway, route, key, rate and
+quota, parameters, Accept, lookup. Two of the five products have routes with data so far (daily extract and
+authentic archive); the others have keys, and their paths answer as undefined ones do.
 """
 
 from __future__ import annotations
@@ -93,7 +93,8 @@ ROUTES = (
     Route("authentic-archive", "accountingData", "/authentic-archive/{date}/accountingData", _DOCUMENTS),
 )
 
-# User-Agents that the application gateway turns away (section 4.1): none, a library's default, a bare browser name.
+# User-Agents that the application gateway turns away (section 4.1): none, a library's default, a bare browser
+# name.
 _BLOCKED_AGENTS = re.compile(
     r"^(|python-requests/.*|Python-urllib/.*|Python/[\d.]+ aiohttp/.*|Mozilla/5\.0)$", re.IGNORECASE
 )

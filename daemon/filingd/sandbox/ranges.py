@@ -24,7 +24,8 @@ class Slice:
 
 
 def requested(range_header: str, size: int) -> tuple[int, int] | None:
-    """The half-open span of a single byte range; None if the header is to be ignored (malformed, several ranges).
+    """The half-open span of a single byte range; None if the header is to be ignored (malformed, several
+    ranges).
 
     An unsatisfiable range comes back as an empty span: start ≥ stop.
     """
@@ -45,7 +46,9 @@ def etag_of(digest: str, mode: RangeMode) -> str:
 
 
 def decide(mode: RangeMode, size: int, digest: str, range_header: str, if_range: str) -> Slice:
-    """The slice of one request. With `mode` "off" there is neither ETag nor Accept-Ranges and everything is sent."""
+    """The slice of one request. With `mode` "off" there is neither ETag nor Accept-Ranges and everything
+    is sent.
+    """
     if mode == "off":
         return Slice(200, 0, size, {})
     etag = etag_of(digest, mode)

@@ -1,17 +1,18 @@
 """How many filings a publication day holds: the curve of the year, of the week, and of Belgian holidays.
 
-Filings per working day, from the running numbers and counts in the NBB reference, section 9. The year adds up to
-about 495,000 (the bank says 500,000).
+Filings per working day, from the running numbers and counts in the NBB reference, section 9. The year adds up
+to about 495,000 (the bank says 500,000).
 """
 
 from __future__ import annotations
 
-import datetime as dt
 import functools
 import random
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import datetime as dt
+
     from filingd.sandbox.settings import SandboxSettings
 
 # (first month and day of the period, filings per working day)

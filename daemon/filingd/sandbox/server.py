@@ -66,8 +66,8 @@ class Sandbox:
     ) -> None:
         if address.host != LOOPBACK:
             raise ConfigError(
-                f"The sandbox serves {LOOPBACK} only, and was asked to listen on {address.host!r}. Its keys are public "
-                "and its data are invented: leave the host out."
+                f"The sandbox serves {LOOPBACK} only, and was asked to listen on {address.host!r}. "
+                "Its keys are public and its data are invented: leave the host out."
             )
         self._address = address
         self._sockets: dict[str, socket.socket] = {}
@@ -99,11 +99,11 @@ class Sandbox:
     async def start(self) -> None:
         """Listen on both ports."""
         try:
-            self._sockets = {
-                "api": _bound(self._address.port, "--port"),
-                "admin": _bound(self._address.admin_port, "--admin-port"),
-            }
+            self._sockets["api"] = _bound(self._address.port, "--port")
+            self._sockets["admin"] = _bound(self._address.admin_port, "--admin-port")
         except UnavailableError:
+            for opened in self._sockets.values():
+                opened.close()
             self._close_journal()
             raise
         self.world.base_url = self._url("api")

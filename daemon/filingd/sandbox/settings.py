@@ -1,12 +1,11 @@
 """Every knob of the sandbox, with the default that comes closest to what is known of the real registry.
 
-Where the reference says "unknown", the default is the documented platform behaviour and the knob is there to rehearse
-the other possibilities (NBB reference, section 11).
+Where the reference says "unknown", the default is the documented platform behaviour and the knob is there to
+rehearse the other possibilities (NBB reference, section 11).
 """
 
 from __future__ import annotations
 
-import datetime as dt
 import tomllib
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,6 +15,7 @@ from filingd.core.errors import ConfigError
 from filingd.sandbox.clock import parse_day, parse_instant, parse_local_time
 
 if TYPE_CHECKING:
+    import datetime as dt
     from pathlib import Path
 
 Casing = Literal["camel", "pascal", "mixed"]
@@ -169,7 +169,8 @@ def _check_products(table: dict[str, Any], field: str) -> None:
     for product in table:
         if product not in PRODUCTS:
             raise ConfigError(
-                f"sandbox settings: {field} names the unknown product {product!r}. Known: {', '.join(PRODUCTS)}."
+                f"sandbox settings: {field} names the unknown product {product!r}. "
+                f"Known: {', '.join(PRODUCTS)}."
             )
 
 

@@ -26,7 +26,9 @@ class World:
     days: DayStore
 
     def apply(self, settings: SandboxSettings) -> None:
-        """Take new settings: what is generated is forgotten; keys start anew only if their setting changed."""
+        """Take new settings: what is generated is forgotten; keys start anew only if their setting
+        changed.
+        """
         if settings.keys != self.settings.keys:
             self.keys = KeyRing(settings.keys)
         self.settings = settings

@@ -1,9 +1,9 @@
 """A zip writer that streams, and that can be told to write every kind of bad zip.
 
-Bytes come out as an iterator; nothing larger than one chunk is held. The layout follows the ZIP application note
-(local headers, optional data descriptors, central directory, ZIP64 records). Timestamps are fixed, so that the same
-members give the same bytes. The honest writer and the damaged one are the same code: a `Damage` only changes the list
-of members, a number, or what is left out.
+Bytes come out as an iterator; nothing larger than one chunk is held. The layout follows the ZIP application
+note (local headers, optional data descriptors, central directory, ZIP64 records). Timestamps are fixed, so
+that the same members give the same bytes. The honest writer and the damaged one are the same code: a `Damage`
+only changes the list of members, a number, or what is left out.
 """
 
 from __future__ import annotations
@@ -53,7 +53,9 @@ _FOLDER_ATTRIBUTES = 0o040755 << 16 | 0x10
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Layout:
-    """How a zip is written. With `descriptors`, sizes follow the data (bit 3), as a streaming server writes them."""
+    """How a zip is written. With `descriptors`, sizes follow the data (bit 3), as a streaming server
+    writes them.
+    """
 
     method: Method = "deflate"
     zip64: Literal["auto", "forced"] = "auto"
@@ -127,7 +129,7 @@ def rechunk(pieces: Iterable[bytes], chunk_bytes: int = CHUNK_BYTES) -> Iterator
         yield bytes(buffer)
 
 
-# --- damage -----------------------------------------------------------------------------------------------------
+# --- damage -------------------------------------------------------------------------------------------------
 
 
 def _damaged(members: Iterable[Member], damage: Damage | None) -> Iterator[Member]:
@@ -184,7 +186,7 @@ def _zeros(length: int) -> Iterator[bytes]:
     yield block[:rest]
 
 
-# --- writing ----------------------------------------------------------------------------------------------------
+# --- writing ------------------------------------------------------------------------------------------------
 
 
 class _Writer:
@@ -295,9 +297,9 @@ class _Writer:
     def _end(self, start: int, count: int) -> bytes:
         length = self._offset - start
         wide = self._layout.zip64 == "forced" or count >= _LIMIT_16 or max(start, length) >= _LIMIT_32
-        plain = struct.pack(
-            "<4sHHHHLLH", b"PK\x05\x06", 0, 0, *((_LIMIT_16, _LIMIT_16, _LIMIT_32, _LIMIT_32) if wide else (count, count, length, start)), 0
-        )  # fmt: skip
+        full = (_LIMIT_16, _LIMIT_16, _LIMIT_32, _LIMIT_32)
+        numbers = full if wide else (count, count, length, start)
+        plain = struct.pack("<4sHHHHLLH", b"PK\x05\x06", 0, 0, *numbers, 0)
         if not wide:
             return plain
         record = struct.pack(
@@ -348,11 +350,13 @@ def _flipped(pieces: Iterable[bytes]) -> Iterator[bytes]:
             yield piece
 
 
-# --- huge zips --------------------------------------------------------------------------------------------------
+# --- huge zips ----------------------------------------------------------------------------------------------
 
 
 def huge_members(names: list[str], total_bytes: int) -> list[Member]:
-    """Members of equal size that hold `total_bytes` together and look like PDFs; one pattern, generated on the fly."""
+    """Members of equal size that hold `total_bytes` together and look like PDFs; one pattern, generated on
+    the fly.
+    """
     each = max(total_bytes // max(len(names), 1), 16)
     pattern = bytes(range(256)) * (CHUNK_BYTES // 256)
     crc = 0
