@@ -418,6 +418,7 @@ class Attempt:
     headers: tuple[tuple[str, str], ...]
     secret_header: str | None
     body: BodyPlan
+    request_id_header: str | None = None  # the header that carries the attempt's own id, if the registry wants one
     is_document: bool = False  # small enough to be held whole and written in a group
 
 

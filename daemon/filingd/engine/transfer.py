@@ -142,4 +142,5 @@ def _request(
     attempt: Attempt, request_id: str, key_name: str | None, ranged: tuple[tuple[str, str], ...]
 ) -> Request:
     secret = SecretRef(attempt.secret_header, key_name) if attempt.secret_header and key_name else None
-    return Request(attempt.url, (*attempt.headers, *ranged), request_id, secret)
+    named = ((attempt.request_id_header, request_id),) if attempt.request_id_header else ()
+    return Request(attempt.url, (*attempt.headers, *named, *ranged), request_id, secret)

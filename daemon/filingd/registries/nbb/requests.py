@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from filingd.core.model import Attempt, BodyPlan, Deferral, leaf_of
 from filingd.registries.nbb import timeline
 from filingd.registries.nbb.payloads import ReferencesInspector
-from filingd.registries.nbb.routes import KEY_HEADER
+from filingd.registries.nbb.routes import KEY_HEADER, REQUEST_ID_HEADER
 
 if TYPE_CHECKING:
     from filingd.core.model import Item
@@ -29,6 +29,7 @@ def request(rules: NbbRules, item: Item, now: float) -> Attempt | Deferral:
         headers=(("Accept", operation.accept), ("Cache-Control", "no-cache")),
         secret_header=KEY_HEADER,
         body=body_plan(rules, dataset),
+        request_id_header=REQUEST_ID_HEADER if rules.send_request_id else None,
     )
 
 

@@ -1,0 +1,332 @@
+"""The composition root: settings in, running service out. The only importer of adapters, engine and registries together."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import uuid
+import zoneinfo
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from filingd import __version__
+from filingd.core import events
+from filingd.core.errors import ConfigError
+from filingd.core.limits import LaneState
+from filingd.core.model import FlowLimits, LaneSpec, ZipLimits
+from filingd.registries.nbb.registry import NbbRegistry
+from filingd.registries.nbb.routes import DEFAULT_OPERATIONS, Operation
+from filingd.registries.nbb.rules import NbbRules
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+    from pathlib import Path
+
+    from filingd.adapters.logs import StatusLog
+    from filingd.adapters.secrets import Keyring
+    from filingd.engine.lane import Lane
+    from filingd.engine.supervisor import Engine, Until
+    from filingd.ports import Clock, HttpClient, Log, Manifest, Registry, Steps, Store
+    from filingd.settings import NbbSettings, ProductSettings, Settings
+
+MANIFEST_NAME = "manifest.db"
+KILL_VARIABLE = "FILINGD_KILL_AT"  # a crash rehearsal; see adapters.steps
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """What the command line adds to the configuration of one run."""
+
+    until: Until
+    rehearse_at: float | None = None
+    console: str = "auto"
+    config_path: Path | None = None
+
+
+# ------------------------------------------------------------------------------------------ registries
+
+
+def registry_of(settings: Settings) -> Registry:
+    """The configured registry.
+
+    Raises:
+        ConfigError: none is configured.
+    """
+    if settings.nbb is None:
+        raise ConfigError("The configuration has no [nbb] section, so there is nothing to mirror. See `filingd config init`.")
+    return NbbRegistry(nbb_rules(settings, settings.nbb))
+
+
+def nbb_rules(settings: Settings, nbb: NbbSettings) -> NbbRules:
+    """The operator's settings as the registry's rules."""
+    return NbbRules(
+        base_url=nbb.base_url,
+        since=nbb.since,
+        zone=zoneinfo.ZoneInfo(nbb.timezone),
+        products=_products(nbb),
+        datasets=tuple(nbb.authentic),
+        operations=_operations(nbb),
+        settles_at=nbb.settles_at,
+        extract_max_age_days=nbb.extract_max_age_days,
+        extract_last_try_age_days=nbb.extract_last_try_age_days,
+        archive_min_age_days=nbb.archive_min_age_days,
+        archive_max_age_days=nbb.archive_max_age_days,
+        edge_slack_days=nbb.edge_slack_days,
+        edge_give_up_age_days=nbb.edge_give_up_age_days,
+        empty_confirmations=nbb.empty_confirmations,
+        empty_interval_s=nbb.empty_interval_s,
+        known_empty_days=frozenset(nbb.known_empty_days),
+        expect_filings_on_working_days=nbb.expect_filings_on_working_days,
+        min_json_share=nbb.min_json_share,
+        not_yet_interval_s=nbb.not_yet_interval_s,
+        ask_again_cap_s=nbb.ask_again_cap_s,
+        recheck_ages_days=tuple(nbb.recheck_ages_days),
+        mismatch_retry_s=tuple(nbb.mismatch_retry_s),
+        max_attempts=settings.run.max_attempts,
+        retry_base_s=settings.run.retry_base_s,
+        retry_cap_s=settings.run.retry_cap_s,
+        give_up_pause_s=settings.run.give_up_pause_s,
+        max_body_bytes=settings.transfer.max_body_bytes,
+        zip_limits=_zip_limits(settings),
+        send_request_id=nbb.request_id,
+    )
+
+
+def _products(nbb: NbbSettings) -> Mapping[str, LaneSpec]:
+    configured = {"extract": nbb.products.extract, "authentic-archive": nbb.products.authentic_archive}
+    return {name: _lane_spec(name, product) for name, product in configured.items() if product is not None}
+
+
+def _lane_spec(name: str, product: ProductSettings) -> LaneSpec:
+    return LaneSpec(
+        f"nbb/{name}", product.calls_per_second, product.burst, product.concurrency, tuple(product.keys)
+    )
+
+
+def _operations(nbb: NbbSettings) -> Mapping[tuple[str, str], Operation]:
+    paths = {"extract": nbb.paths.extract, "authentic-archive": nbb.paths.authentic_archive}
+    operations = dict(DEFAULT_OPERATIONS)
+    for (product, dataset), usual in DEFAULT_OPERATIONS.items():
+        other = getattr(paths[product], dataset, None)
+        if other is not None:
+            operations[product, dataset] = Operation(other.path or usual.path, other.accept or usual.accept)
+    return operations
+
+
+def _zip_limits(settings: Settings) -> ZipLimits:
+    bounds = settings.transfer
+    return ZipLimits(
+        bounds.max_zip_entries, bounds.max_zip_member_bytes, bounds.max_zip_ratio, bounds.zip_ratio_floor_bytes
+    )
+
+
+# ------------------------------------------------------------------------------------------ parts
+
+
+def manifest_path(settings: Settings) -> Path:
+    """Where the manifest lies."""
+    return settings.store.path / MANIFEST_NAME
+
+
+def clock_for(rehearse_at: float | None) -> Clock:
+    """The system's clock, or a rehearsal's."""
+    from filingd.adapters.clock import RehearsalClock, SystemClock
+
+    return SystemClock() if rehearse_at is None else RehearsalClock(rehearse_at)
+
+
+def steps_for(environment: Mapping[str, str]) -> Steps:
+    """Silent, unless a crash rehearsal is asked for."""
+    from filingd.adapters.steps import DeathAt, SilentSteps
+
+    text = environment.get(KILL_VARIABLE)
+    return DeathAt.parse(text) if text else SilentSteps()
+
+
+def flow_limits(settings: Settings) -> FlowLimits:
+    """How bodies have to flow."""
+    http = settings.http
+    return FlowLimits(http.connect_timeout_s, http.idle_timeout_s, http.min_bytes_per_s, http.min_rate_window_s)
+
+
+def keyring_of(settings: Settings) -> Keyring:
+    """All keys the configuration refers to."""
+    from filingd.adapters.secrets import Keyring
+
+    return Keyring([name for names in settings.key_references.values() for name in names])
+
+
+def http_client(settings: Settings, keyring: Keyring) -> HttpClient:
+    """The one HTTP client."""
+    from filingd.adapters.http import AioHttpClient
+
+    http = settings.http
+    return AioHttpClient(
+        keyring.value, http.agent, proxy=http.proxy, ca_bundle=http.ca_bundle, take_over=http.take_over
+    )
+
+
+# ------------------------------------------------------------------------------------------ the engine
+
+
+async def build_engine(
+    registry: Registry,
+    store: Store,
+    manifest: Manifest,
+    http: HttpClient,
+    clock: Clock,
+    log: Log,
+    steps: Steps,
+    settings: Settings,
+    *,
+    is_rehearsal: bool = False,
+) -> Engine:
+    """Wire the parts of a service together."""
+    from filingd.engine.heartbeat import Heartbeat
+    from filingd.engine.outcomes import Outcomes
+    from filingd.engine.planner import Planner
+    from filingd.engine.reconciler import Reconciler
+    from filingd.engine.rescue import Rescue
+    from filingd.engine.room import RoomGate
+    from filingd.engine.supervisor import Engine
+    from filingd.engine.transfer import Transfer
+    from filingd.engine.unseal import Unsealer
+    from filingd.engine.worker import Worker
+
+    lanes = await _lanes(registry, manifest, clock, log, steps)
+    run = settings.run
+    unsealer = Unsealer(store, manifest, clock, log)
+    reconciler = Reconciler(registry, store, manifest, clock, log, steps, unsealer)
+
+    def changed(groups: object) -> None:
+        reconciler.note(groups)  # type: ignore[arg-type] - an iterable of group keys, as both callers have it
+        for lane in lanes.values():
+            lane.wake()
+
+    room = RoomGate(store, clock, log, settings.store.keep_free_bytes, run.room_check_interval_s)
+    worker = Worker(
+        registry,
+        lanes,
+        Transfer(http, store, clock, flow_limits(settings)),
+        Outcomes(store, manifest, clock, log, steps, unsealer),
+        reconciler,
+        room,
+        asyncio.Semaphore(run.concurrency),
+        clock,
+        log,
+        lambda: str(uuid.uuid4()),
+    )
+    return Engine(
+        registry,
+        manifest,
+        clock,
+        log,
+        lanes,
+        worker,
+        Planner(registry, manifest, clock, log, run.plan_interval_s, changed),
+        reconciler,
+        Rescue(registry, store, manifest, clock, log, unsealer, changed),
+        room,
+        Heartbeat(manifest, lanes, worker, room, clock, log, settings.log.heartbeat_interval_s, is_rehearsal),
+    )
+
+
+async def _lanes(
+    registry: Registry, manifest: Manifest, clock: Clock, log: Log, steps: Steps
+) -> Mapping[str, Lane]:
+    from filingd.engine.lane import Lane
+    from filingd.engine.pacer import LanePacer
+
+    states = await manifest.lane_states()
+    lanes = {}
+    for spec in registry.lanes():
+        state = states.get(spec.name) or LaneState(spec.name)
+        pacer = LanePacer(spec, state, clock, manifest.save_lane)
+        lanes[spec.name] = Lane(spec, pacer, manifest, clock, log, steps)
+    return lanes
+
+
+@asynccontextmanager
+async def opened_store(settings: Settings, steps: Steps, clock: Clock) -> AsyncIterator[tuple[Store, Manifest]]:
+    """The store, locked, and its manifest.
+
+    Raises:
+        StoreLockedError, ManifestTooNewError, ManifestDamagedError, DiskFullError, DiskFaultError: it cannot be used.
+    """
+    from filingd.adapters.lock import StoreLock
+    from filingd.adapters.manifest import SqliteManifest
+    from filingd.adapters.store import DiskStore
+
+    async with AsyncExitStack() as stack:
+        await asyncio.to_thread(settings.store.path.mkdir, parents=True, exist_ok=True)
+        stack.enter_context(StoreLock(settings.store.path))
+        manifest = await SqliteManifest.open(manifest_path(settings), clock_now=clock.now)
+        stack.push_async_callback(manifest.close)
+        store = DiskStore(settings.store.path, steps)
+        stack.push_async_callback(store.close)
+        yield store, manifest
+
+
+# ------------------------------------------------------------------------------------------ a run
+
+
+def run(settings: Settings, options: RunOptions) -> None:
+    """Run the daemon to its end.
+
+    Raises:
+        FilingdError: it could not start, or a part of it died.
+    """
+    import uvloop
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(settings, options))
+
+
+async def _serve(settings: Settings, options: RunOptions) -> None:
+    from filingd.adapters.logs import capture_libraries, open_status_log
+
+    registry = registry_of(settings)
+    keyring = keyring_of(settings)
+    clock = clock_for(options.rehearse_at)
+    log = open_status_log(settings.log_file, clock.now, keyring.values, settings.log.level, console=options.console)
+    release = capture_libraries(log)
+    try:
+        _say_start(settings, options, clock, log)
+        await _run_engine(settings, options, registry, keyring, clock, log)
+    except Exception as error:
+        log.error(events.DAEMON_FAILED, error=type(error).__name__, detail=str(error))
+        raise
+    finally:
+        release()
+        await asyncio.to_thread(log.close)
+
+
+async def _run_engine(
+    settings: Settings, options: RunOptions, registry: Registry, keyring: Keyring, clock: Clock, log: StatusLog
+) -> None:
+    from filingd.engine.supervisor import Supervisor
+
+    steps = steps_for(os.environ)
+    async with opened_store(settings, steps, clock) as (store, manifest):
+        http = http_client(settings, keyring)
+        try:
+            engine = await build_engine(
+                registry, store, manifest, http, clock, log, steps, settings,
+                is_rehearsal=options.rehearse_at is not None,
+            )  # fmt: skip
+            supervisor = Supervisor(engine, settings.run.grace_period_s)
+            loop = asyncio.get_running_loop()
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.add_signal_handler(number, supervisor.stop)
+            await supervisor.run(options.until)
+        finally:
+            await http.close()
+
+
+def _say_start(settings: Settings, options: RunOptions, clock: Clock, log: Log) -> None:
+    config = str(options.config_path) if options.config_path else None
+    log.info(events.DAEMON_STARTED, version=__version__, pid=os.getpid(), store=str(settings.store.path), config=config)
+    if options.rehearse_at is not None:
+        log.warning(events.CLOCK_REHEARSED, rehearsed_at=clock.now())

@@ -1,0 +1,53 @@
+"""`filingd run`: the daemon."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import TYPE_CHECKING
+
+import click
+
+from filingd.cli.options import config_option, load_settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class Instant(click.ParamType[float]):
+    """An instant: ISO 8601, with an offset or in the registry's own time."""
+
+    name = "instant"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        if isinstance(value, int | float):
+            return float(value)
+        try:
+            parsed = dt.datetime.fromisoformat(str(value))
+        except ValueError:
+            self.fail(f"{value} is not an instant such as 2026-11-20T12:00+01:00 or 2026-11-20T11:00Z.", param, ctx)
+        if parsed.tzinfo is None:
+            self.fail(f"{value} has no offset: write 2026-11-20T12:00+01:00 or 2026-11-20T11:00Z.", param, ctx)
+        return parsed.timestamp()
+
+
+@click.command()
+@config_option
+@click.option("--until-idle", "until", flag_value="idle", help="End when nothing is due any more.")
+@click.option("--until-sealed", "until", flag_value="sealed", help="End when every expected day is sealed.")
+@click.option("--rehearse-at", type=Instant(), metavar="INSTANT",
+              help="Run as if it had been started at this instant (a ticking clock), for a rehearsal against a "
+              "sandbox that keeps the same clock. Example: 2026-11-20T12:00+01:00")  # fmt: skip
+@click.option("--console", type=click.Choice(["auto", "pretty", "json", "off"]), default="auto", show_default=True,
+              help="What standard output gets besides the status log.")  # fmt: skip
+def run(config_path: Path | None, until: str | None, rehearse_at: float | None, console: str) -> None:
+    """Run the daemon until told to stop, or until nothing is due.
+
+    SIGTERM and SIGINT end it in order: no new work, running transfers get the grace period, what is unfinished goes
+    on next time. Exit codes: 0 ended in order, 3 wrong configuration, 4 the store cannot be used.
+    """
+    from filingd import app
+    from filingd.engine.supervisor import Until
+
+    settings, path = load_settings(config_path)
+    options = app.RunOptions(Until(until or "stopped"), rehearse_at, console, path)
+    app.run(settings, options)
