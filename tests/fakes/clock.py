@@ -17,7 +17,7 @@ Rules:
 - Only sleeping on this clock counts. `asyncio.sleep` and `asyncio.timeout` run on real time, beside it.
 
 Faults: `late_by` makes every wake-up late, `step_wall` moves the wall clock, `reboot` starts another boot
-(for the next process; nobody may be asleep).
+(for the next process; nobody may be asleep). `elapsed_s` is the truth behind all of them.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ class FakeClock:
         self._wall_offset_s = now_at - monotonic_s
         self._late_by = late_by
         self._boot = 1
+        self._born_s = monotonic_s  # when time began, on the monotonic clock of this boot
         self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
         self._slept_count = 0
         self._watched_loop: asyncio.AbstractEventLoop | None = None
@@ -61,6 +62,11 @@ class FakeClock:
     def boot_id(self) -> str:
         """Another one after each `reboot`."""
         return f"boot-{self._boot}"
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds that have truly passed since the clock was made, whatever was stepped or rebooted."""
+        return self._monotonic_s - self._born_s
 
     async def sleep(self, seconds: float) -> None:
         """Wait until that much time has passed on this clock; others run even for zero seconds."""
@@ -99,10 +105,11 @@ class FakeClock:
     def reboot(self, took_s: float = 60.0) -> None:
         """The machine was off for a while; the monotonic clock begins anew under another boot id."""
         assert not self.sleepers, "somebody sleeps through the reboot"
-        wall_at = self.now() + took_s
+        wall_at, elapsed_s = self.now() + took_s, self.elapsed_s + took_s
         self._boot += 1
         self._monotonic_s = 5.0
         self._wall_offset_s = wall_at - self._monotonic_s
+        self._born_s = self._monotonic_s - elapsed_s
 
     def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
         # A test's loop may have died with the watch scheduled on it: another loop gets its own.
@@ -117,7 +124,8 @@ class FakeClock:
         if not self._sleepers or self._holds:
             self._watched_loop = None
             return
-        if not cast("Any", loop)._ready:
+        turns = cast("Any", loop)
+        if not turns._ready and not turns._stopping:  # a test that ends does not sleep
             self._wake_the_next()
         loop.call_soon(self._look, loop)
 
