@@ -1,0 +1,398 @@
+"""The HTTP client: the only importer of aiohttp's client, and the only place that sees a key.
+
+What it never does: follow a redirect, send a key anywhere but to the host it was asked to, speak plain HTTP to
+anything but loopback, repeat a request by itself (every call is reserved with the limiter), decompress, keep cookies.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import ssl
+from typing import TYPE_CHECKING, Self
+
+import aiohttp
+from yarl import URL
+
+from filingd.adapters.takeover import BodyReceiver
+from filingd.core.errors import ConfigError, FilingdError, TransferError
+from filingd.core.flow import FlowMeter
+from filingd.core.model import ResponseHead
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+    from filingd.core.model import FlowLimits, Request
+    from filingd.ports import BodySink
+
+    Keyring = Callable[[str], str]  # the value of a key by its name; raises what it likes when it cannot
+
+_KEEP_ALIVE_S = 15.0  # shorter than any gateway's own, so that a call is not lost to a connection just closed
+_DNS_CACHE_S = 60
+_READ_BUFFER_BYTES = 256 * 1024
+
+# In this order: the first that fits names the reason. A class of aiohttp's may be a subclass of several.
+_REASONS: tuple[tuple[type[BaseException], str], ...] = (
+    (aiohttp.ConnectionTimeoutError, "connect_failed"),
+    (aiohttp.ClientSSLError, "tls_failed"),
+    (ssl.SSLError, "tls_failed"),
+    (aiohttp.ClientConnectorError, "connect_failed"),
+    (aiohttp.ClientHttpProxyError, "connect_failed"),
+    (aiohttp.ClientPayloadError, "connection_lost"),
+    (aiohttp.ClientResponseError, "bad_response"),
+    (aiohttp.ClientConnectionError, "connection_lost"),
+    (aiohttp.http_exceptions.HttpProcessingError, "bad_response"),
+    (aiohttp.ClientError, "bad_response"),
+    (ValueError, "bad_response"),
+    (OSError, "connection_lost"),
+)
+
+
+def _translated(exc: BaseException, timeout_reason: str) -> TransferError:
+    """Our error for one of the library's. No text of the library's is taken over: it may quote what was sent."""
+    if isinstance(exc, TimeoutError) and not isinstance(exc, aiohttp.ConnectionTimeoutError):
+        return TransferError(timeout_reason)
+    reason = next((reason for kind, reason in _REASONS if isinstance(exc, kind)), "connection_lost")
+    return TransferError(reason, _described(exc))
+
+
+def _described(exc: BaseException) -> str:
+    cause = getattr(exc, "os_error", exc)
+    strerror = cause.strerror if isinstance(cause, OSError) else None
+    return f"{type(exc).__name__} ({strerror})" if strerror else type(exc).__name__
+
+
+_TRANSLATED = (aiohttp.ClientError, aiohttp.http_exceptions.HttpProcessingError, OSError, ValueError)
+
+
+class AioHttpClient:
+    """See `ports.HttpClient`.
+
+    `keyring` gives a key's value by its name; it is asked at the moment of sending and its answer is kept nowhere.
+    `proxy` is the URL of an HTTP proxy, `ca_bundle` the path of a file of certificates that replaces the system's.
+    With `take_over` big bodies bypass the library's reader (see `adapters.takeover`).
+    """
+
+    def __init__(
+        self,
+        keyring: Keyring,
+        user_agent: str,
+        proxy: str | None = None,
+        ca_bundle: str | None = None,
+        take_over: bool = True,
+    ) -> None:
+        self._keyring = keyring
+        self._user_agent = user_agent
+        self._proxy = proxy
+        self._take_over = take_over and proxy is None
+        self._ssl = _ssl_context(ca_bundle)
+        self._session: aiohttp.ClientSession | None = None
+        self._timeouts: dict[tuple[float, float], aiohttp.ClientTimeout] = {}
+        self._safe_origins: set[str] = set()
+
+    def exchange(self, request: Request, flow: FlowLimits) -> AioHttpExchange:
+        """See `ports.HttpClient`.
+
+        Raises:
+            ConfigError: (at once) the URL is neither https nor on loopback.
+        """
+        self._check_origin(request.url)
+        return AioHttpExchange(self, request, flow)
+
+    async def close(self) -> None:
+        """Close all connections. Exchanges under way break off."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def send(self, request: Request, flow: FlowLimits) -> aiohttp.ClientResponse:
+        """Send a request and give the library's response.
+
+        Raises:
+            TransferError: no response head was had.
+        """
+        headers = dict(request.headers)
+        if request.secret is not None:
+            headers[request.secret.header] = self._key(request.secret.name)
+        try:
+            return await self._open_session().get(
+                URL(request.url, encoded=True),
+                headers=headers,
+                timeout=self._timeout(flow),
+                allow_redirects=False,
+            )
+        except _TRANSLATED as exc:
+            raise _translated(exc, "head_timeout") from None
+
+    def may_take_over(self, response: aiohttp.ClientResponse) -> bool:
+        """Whether the body is nothing but a known number of bytes on a connection of its own."""
+        headers = response.headers
+        return (
+            self._take_over
+            and "Transfer-Encoding" not in headers
+            and headers.get("Content-Encoding", "identity") == "identity"
+            and headers.get("Content-Length", "").isdigit()
+        )
+
+    def _open_session(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            connector = aiohttp.TCPConnector(
+                limit=0, ssl=self._ssl, keepalive_timeout=_KEEP_ALIVE_S, ttl_dns_cache=_DNS_CACHE_S
+            )
+            self._session = aiohttp.ClientSession(
+                connector=connector,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                headers={"User-Agent": self._user_agent, "Accept-Encoding": "identity"},
+                auto_decompress=False,
+                read_bufsize=_READ_BUFFER_BYTES,
+                proxy=self._proxy,
+                middlewares=(_sent_once,),
+            )
+        return self._session
+
+    def _timeout(self, flow: FlowLimits) -> aiohttp.ClientTimeout:
+        wanted = (flow.connect_timeout_s, flow.idle_timeout_s)
+        if wanted not in self._timeouts:
+            self._timeouts[wanted] = aiohttp.ClientTimeout(total=None, connect=wanted[0], sock_read=wanted[1])
+        return self._timeouts[wanted]
+
+    def _key(self, name: str) -> str:
+        try:
+            key = self._keyring(name)
+        except (FilingdError, OSError, LookupError, ValueError):
+            raise TransferError("key_missing", name) from None
+        if not key or not (key.isascii() and key.isprintable()):
+            raise TransferError("key_missing", f"{name} is empty or has characters a header cannot carry")
+        return key
+
+    def _check_origin(self, url: str) -> None:
+        scheme, _, rest = url.partition("://")
+        origin = f"{scheme}://{rest.partition('/')[0]}"
+        if origin not in self._safe_origins:
+            _refuse_unsafe(origin)
+            self._safe_origins.add(origin)
+
+
+async def _sent_once(
+    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    """The library would send a request again when a kept connection breaks; the limiter knows of one call only."""
+    try:
+        return await handler(request)
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as exc:
+        raise _translated(exc, "head_timeout") from None
+
+
+class AioHttpExchange:
+    """See `ports.Exchange`; enter it to send the request."""
+
+    __slots__ = ("_client", "_flow", "_head", "_request", "_response")
+
+    def __init__(self, client: AioHttpClient, request: Request, flow: FlowLimits) -> None:
+        self._client = client
+        self._request = request
+        self._flow = flow
+        self._response: aiohttp.ClientResponse | None = None
+        self._head: ResponseHead | None = None
+
+    async def __aenter__(self) -> Self:
+        response = await self._client.send(self._request, self._flow)
+        self._response = response
+        if 300 <= response.status < 400:
+            response.close()
+            raise TransferError("redirected", f"the answer was {response.status}")
+        self._head = ResponseHead(
+            response.status, {name.lower(): value for name, value in response.headers.items()}
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._response is not None:
+            self._response.close()  # a connection whose body was read to the end has gone back to the pool by now
+
+    @property
+    def head(self) -> ResponseHead:
+        """Status and headers."""
+        assert self._head is not None, "the exchange has not been entered"
+        return self._head
+
+    @property
+    def _opened(self) -> aiohttp.ClientResponse:
+        assert self._response is not None, "the exchange has not been entered"
+        return self._response
+
+    async def read_capped(self, limit_bytes: int) -> tuple[bytes, bool]:
+        """See `ports.Exchange`.
+
+        Raises:
+            TransferError: it broke off or stalled.
+        """
+        content = self._opened.content
+        try:
+            data = await content.readany()
+            if content.at_eof():
+                return data[:limit_bytes], len(data) <= limit_bytes
+            with _Watch(self._flow, content.set_exception) as watch:
+                return await _read_on(content, data, limit_bytes, watch)
+        except _TRANSLATED as exc:
+            raise _translated(exc, "stalled") from None
+
+    async def pour_into(self, sink: BodySink, max_bytes: int) -> int:
+        """See `ports.Exchange`."""
+        length = self.head.content_length
+        if length is not None and length > max_bytes:
+            raise TransferError("too_large", f"{length} bytes are declared, at most {max_bytes} are accepted")
+        try:
+            if self._client.may_take_over(self._opened) and self._opened.connection is not None:
+                return await self._take_over(sink, length or 0)
+            return await self._copy(sink, max_bytes)
+        except _TRANSLATED as exc:
+            raise _translated(exc, "stalled") from None
+
+    async def _take_over(self, sink: BodySink, length: int) -> int:
+        response = self._opened
+        connection = response.connection
+        assert connection is not None
+        former, transport = connection.protocol, connection.transport
+        if former is None or transport is None:
+            return await self._copy(sink, length)
+        early = _drained(response.content)
+        if response.content.is_eof():
+            await _fill(sink, early)
+            return len(early)
+        transport.pause_reading()  # after the draining, which may have resumed it; nothing arrives in between
+        former.read_timeout = None
+        receiver = BodyReceiver(transport, sink, length - len(early), former)
+        transport.set_protocol(receiver)
+        with _Watch(self._flow, receiver.fail, sink) as watch:
+            watch.received_bytes = lambda: len(early) + receiver.received_bytes
+            await _fill(sink, early, watch.meter)
+            await receiver.receive(watch.meter)
+        return length
+
+    async def _copy(self, sink: BodySink, max_bytes: int) -> int:
+        content = self._opened.content
+        with _Watch(self._flow, content.set_exception, sink) as watch:
+            received = 0
+            watch.received_bytes = lambda: received
+            while data := await content.readany():
+                received += len(data)
+                if received > max_bytes:
+                    raise TransferError("too_large", f"more than {max_bytes} bytes arrive")
+                await _fill(sink, data, watch.meter)
+        return received
+
+
+async def _read_on(
+    content: aiohttp.StreamReader, data: bytes, limit_bytes: int, watch: _Watch
+) -> tuple[bytes, bool]:
+    parts, size = [data], len(data)
+    watch.received_bytes = lambda: size
+    while size <= limit_bytes and (data := await content.readany()):
+        parts.append(data)
+        size += len(data)
+    return b"".join(parts)[:limit_bytes], size <= limit_bytes
+
+
+def _drained(content: aiohttp.StreamReader) -> bytes:
+    """Everything the library has buffered. Reading makes it parse what it had put off, so it is asked again."""
+    parts = []
+    while part := content.read_nowait(-1):
+        parts.append(part)
+    return b"".join(parts)
+
+
+async def _fill(sink: BodySink, data: bytes, meter: FlowMeter | None = None) -> None:
+    """Copy bytes into the sink's buffers."""
+    rest = memoryview(data)
+    while rest:
+        failure = sink.failure()
+        if failure is not None:
+            raise failure
+        buffer = sink.buffer()
+        if buffer is None:
+            await _held(sink, meter)
+            continue
+        count = min(len(buffer), len(rest))
+        buffer[:count] = rest[:count]
+        sink.advance(count)
+        rest = rest[count:]
+
+
+async def _held(sink: BodySink, meter: FlowMeter | None) -> None:
+    loop = asyncio.get_running_loop()
+    if meter is not None:
+        meter.hold(loop.time())
+    await sink.ready()
+    if meter is not None:
+        meter.release(loop.time())
+
+
+class _Watch:
+    """One timer for a whole transfer: looks now and then whether it moves, and fails it when it does not."""
+
+    __slots__ = ("_fail", "_loop", "_sink", "_timer", "meter", "received_bytes")
+
+    def __init__(
+        self, flow: FlowLimits, fail: Callable[[Exception], None], sink: BodySink | None = None
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._fail = fail
+        self._sink = sink
+        self._timer: asyncio.TimerHandle | None = None
+        self.meter = FlowMeter(flow, self._loop.time())
+        self.received_bytes: Callable[[], int] = lambda: 0
+
+    def __enter__(self) -> Self:
+        self._rest()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _rest(self) -> None:
+        self._timer = self._loop.call_later(self.meter.look_every_s, self._look)
+
+    def _look(self) -> None:
+        failure = self._sink.failure() if self._sink is not None else None
+        reason = self.meter.verdict(self._loop.time(), self.received_bytes())
+        if failure is None and reason is not None:
+            failure = TransferError(reason)
+        if failure is not None:
+            self._fail(failure)
+        else:
+            self._rest()
+
+
+def _ssl_context(ca_bundle: str | None) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=ca_bundle)
+    except (OSError, ssl.SSLError) as exc:
+        raise ConfigError(
+            f"The CA bundle {ca_bundle} cannot be read ({exc}). Give the path of a PEM file of certificates."
+        ) from exc
+
+
+def _refuse_unsafe(origin: str) -> None:
+    try:
+        url = URL(origin)
+        host = url.host or ""
+    except ValueError:
+        raise ConfigError("A base URL cannot be read. Write it as https://host.") from None
+    if not host or url.user or url.password:
+        raise ConfigError(
+            f"The base URL of {host or 'a registry'} must be https://host, without user or password."
+        )
+    if url.scheme != "https" and not (url.scheme == "http" and _is_loopback(host)):
+        raise ConfigError(f"{url.scheme}://{host} is refused: write https (plain http only serves loopback).")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,413 @@
+"""A body on its way to a final name.
+
+The event loop fills buffers; one side thread writes, hashes and walks each of them in a single pass. Whatever
+touches the disk runs on that thread, in order, so that a cancelled caller cannot leave two steps running at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+from collections import deque
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, TypeVar
+
+import msgspec
+
+from filingd.adapters.body import BodyExaminer
+from filingd.adapters.disk import part_of, part_record_of, previous_of, translated
+from filingd.adapters.zipdirectory import read_directory
+from filingd.core import steps as step
+from filingd.core.errors import DiskFullError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from filingd.adapters.disk import Disk
+    from filingd.adapters.layout import Layout
+    from filingd.adapters.sidethread import SideThread, SideThreads
+    from filingd.adapters.zipwalk import ZipWalk
+    from filingd.core.model import BodyPlan, BodyReport, PartialRecord, QuarantineRecord
+    from filingd.ports import Steps
+
+T = TypeVar("T")
+
+BUFFER_BYTES = 1024 * 1024
+BUFFERS_A_TRANSFER = 4
+_IDLE_BUFFERS_MAX = 16
+_WRITEBACK_BYTES = 32 * 1024 * 1024  # the disk is told to begin after so many
+
+
+class BufferPool:
+    """Buffers that outlive a transfer: fresh megabytes from the system for each body would cost page faults."""
+
+    def __init__(self) -> None:
+        self._idle: list[bytearray] = []
+
+    def take(self) -> bytearray:
+        """A buffer of BUFFER_BYTES, with anything in it."""
+        return self._idle.pop() if self._idle else bytearray(BUFFER_BYTES)
+
+    def give_back(self, buffer: bytearray) -> None:
+        """Nobody looks at this buffer any more."""
+        if len(self._idle) < _IDLE_BUFFERS_MAX:
+            self._idle.append(buffer)
+
+
+class Workshop:
+    """What all bodies of one store share."""
+
+    def __init__(self, layout: Layout, disk: Disk, steps: Steps, threads: SideThreads) -> None:
+        self.layout = layout
+        self.disk = disk
+        self.steps = steps
+        self.threads = threads
+        self.buffers = BufferPool()
+
+
+class StagedBody:
+    """See `ports.Staged`. Made by `DiskStore.stage`."""
+
+    def __init__(self, workshop: Workshop, target: str, plan: BodyPlan) -> None:
+        self._shop = workshop
+        self._target = target
+        self._plan = plan
+        self._path = workshop.layout.path(target)
+        self._loop = asyncio.get_running_loop()
+        self._thread: SideThread | None = workshop.threads.take()
+        # of the event loop
+        self._owned: list[bytearray] = []
+        self._filling: bytearray | None = None
+        self._filled = 0
+        self._advanced = 0
+        self._resumed = 0
+        self._waiter: asyncio.Future[None] | None = None
+        # of both
+        self._free: deque[bytearray] = deque()
+        self._failure: Exception | None = None
+        # of the side thread
+        self._fd = -1
+        self._examiner = BodyExaminer(plan)
+        self._written = 0
+        self._writeback_at = 0
+
+    # ------------------------------------------------------------ beginning
+
+    async def begin(self, resume: PartialRecord | None, record: PartialRecord | None) -> None:
+        """Open the partial file; with `resume`, examine what is in it before anything new."""
+        try:
+            await self._call(lambda: self._open(resume, record))
+        except BaseException:
+            self._let_go()
+            raise
+        if resume is not None:
+            self._resumed = resume.received_bytes
+            self._side.submit(lambda: self._guarded(lambda: self._examine_again(resume.received_bytes)))
+
+    def _open(self, resume: PartialRecord | None, record: PartialRecord | None) -> None:
+        disk, part = self._shop.disk, part_of(self._path)
+        try:
+            disk.make_folder(self._path.parent, self._shop.layout.root)
+            fresh = os.O_CREAT | os.O_TRUNC if resume is None else 0
+            self._fd = disk.syscalls.open(part, os.O_RDWR | fresh)
+            self._shop.steps.reached(step.PART_OPENED)
+            if record is not None:
+                disk.replace_file(part_record_of(self._path), msgspec.json.encode(record), sync=False)
+                self._shop.steps.reached(step.PART_RECORDED)
+        except OSError as exc:
+            if resume is None:
+                self._abandon()
+            self._close()
+            raise translated(exc, "stage", part) from exc
+
+    def _examine_again(self, count: int) -> None:
+        buffer = memoryview(self._shop.buffers.take())
+        while self._written < count:
+            got = os.preadv(self._fd, [buffer[: count - self._written]], self._written)
+            if got == 0:
+                raise OSError(errno.EIO, "the partial file is shorter than it was")
+            self._examiner.feed(buffer[:got])
+            self._written += got
+        os.ftruncate(self._fd, count)
+        os.lseek(self._fd, count, os.SEEK_SET)
+
+    # ------------------------------------------------------------ the sink
+
+    @property
+    def received_bytes(self) -> int:
+        """Bytes of the body so far, a resumed prefix included."""
+        return self._resumed + self._advanced
+
+    def buffer(self) -> memoryview | None:
+        """Where the next bytes go; None while the side thread has all buffers."""
+        if self._filling is None:
+            self._filling = self._next_buffer()
+            self._filled = 0
+        return None if self._filling is None else memoryview(self._filling)[self._filled :]
+
+    def advance(self, count: int) -> None:
+        """`count` bytes of the buffer were filled."""
+        self._filled += count
+        self._advanced += count
+        if self._filled == BUFFER_BYTES:
+            self._hand_over()
+
+    async def ready(self) -> None:
+        """Until a buffer is free or the side thread failed."""
+        while self._failure is None and self._filling is None and not self._may_take():
+            self._waiter = self._loop.create_future()
+            if not self._free:  # one may have come back before the side thread could see that we wait
+                await self._waiter
+        self._waiter = None
+
+    def failure(self) -> Exception | None:
+        """What the side thread died of, if it did."""
+        return self._failure
+
+    def _may_take(self) -> bool:
+        return bool(self._free) or len(self._owned) < BUFFERS_A_TRANSFER
+
+    def _next_buffer(self) -> bytearray | None:
+        if self._free:
+            return self._free.popleft()
+        if len(self._owned) == BUFFERS_A_TRANSFER:
+            return None
+        self._owned.append(self._shop.buffers.take())
+        return self._owned[-1]
+
+    def _hand_over(self) -> None:
+        buffer, count = self._filling, self._filled
+        self._filling, self._filled = None, 0
+        if buffer is not None and count:
+            self._side.submit(lambda: self._consume(buffer, count))
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    # ------------------------------------------------------------ the side thread
+
+    @property
+    def _side(self) -> SideThread:
+        assert self._thread is not None, "the body has already been published, kept, quarantined or discarded"
+        return self._thread
+
+    async def _call(self, work: Callable[[], T]) -> T:
+        self._hand_over()
+        return await self._side.call(work)
+
+    def _consume(self, buffer: bytearray, count: int) -> None:
+        self._guarded(lambda: self._absorb(memoryview(buffer)[:count]))
+        self._free.append(buffer)
+        if self._waiter is not None:
+            with suppress(RuntimeError):  # the loop is gone in a process that ends
+                self._loop.call_soon_threadsafe(self._wake)
+
+    def _guarded(self, work: Callable[[], None]) -> None:
+        """Do it unless something failed before; remember what it fails of."""
+        if self._failure is not None:
+            return
+        try:
+            work()
+        except OSError as exc:
+            self._failure = translated(exc, "write", part_of(self._path))
+        except Exception as exc:  # noqa: BLE001 - a fault of ours must end this transfer, not the thread
+            self._failure = exc
+
+    def _absorb(self, chunk: memoryview) -> None:
+        self._shop.disk.write_all(self._fd, chunk)
+        self._written += len(chunk)
+        self._examiner.feed(chunk)
+        if self._written - self._writeback_at >= _WRITEBACK_BYTES:
+            self._shop.disk.syscalls.start_writeback(
+                self._fd, self._writeback_at, self._written - self._writeback_at
+            )
+            self._writeback_at = self._written
+
+    # ------------------------------------------------------------ the end
+
+    async def finish(self, declared_bytes: int | None) -> BodyReport:
+        """See `ports.Staged`."""
+        return await self._call(lambda: self._complete(declared_bytes))
+
+    def _complete(self, declared_bytes: int | None) -> BodyReport:
+        if self._failure is not None:
+            raise self._failure
+        self._shop.steps.reached(step.BODY_RECEIVED)
+        try:
+            report = self._examiner.report(declared_bytes, self._known_sizes, self._reread)
+        except OSError as exc:
+            raise translated(exc, "read", part_of(self._path)) from exc
+        self._shop.steps.reached(step.BODY_VERIFIED)
+        return report
+
+    def _known_sizes(self) -> Mapping[int, int]:
+        return known_sizes(self._fd, self._written)
+
+    def _reread(self, walk: ZipWalk) -> None:
+        feed_file(self._fd, walk.feed)
+
+    async def publish(self, previous_to: str | None) -> str:
+        """See `ports.Staged`."""
+        previous = None if previous_to is None else self._shop.layout.path(previous_to)
+        await self._call(lambda: self._publish(previous))
+        self._let_go()
+        return self._target
+
+    def _publish(self, previous: Path | None) -> None:
+        if self._failure is not None:
+            raise self._failure
+        self._sync()
+        try:
+            place_durably(self._shop, self._path, previous)
+        except OSError as exc:
+            self._abandon()
+            raise translated(exc, "publish", self._path) from exc
+        self._shop.layout.write_members(self._target, self._examiner.members)
+        self._shop.steps.reached(step.INDEX_WRITTEN)
+
+    def _sync(self) -> None:
+        """After a failed sync nobody knows what is on the disk: such a body is never kept."""
+        disk, fd = self._shop.disk, self._fd
+        try:
+            disk.syscalls.fsync(fd)
+            self._shop.steps.reached(step.BODY_SYNCED)
+            self._fd = -1
+            disk.syscalls.close(fd)
+        except OSError as exc:
+            self._abandon()
+            raise translated(exc, "sync", part_of(self._path)) from exc
+
+    async def keep(self, record: PartialRecord) -> None:
+        """See `ports.Staged`."""
+        await self._call(lambda: self._keep(record))
+        self._let_go()
+
+    def _keep(self, record: PartialRecord) -> None:
+        """What cannot be resumed is not kept: nothing arrived, or the disk is at fault."""
+        if self._written == 0 or not (self._failure is None or isinstance(self._failure, DiskFullError)):
+            self._abandon()
+            return
+        kept = replace(record, received_bytes=self._written)
+        try:
+            os.ftruncate(self._fd, self._written)  # a failed write may have left a part of a buffer
+            self._shop.disk.replace_file(part_record_of(self._path), msgspec.json.encode(kept), sync=False)
+        except OSError:
+            if not part_record_of(self._path).exists():
+                self._abandon()
+        self._close()
+
+    async def quarantine(self, record: QuarantineRecord) -> str:
+        """See `ports.Staged`."""
+        place = await self._call(lambda: self._quarantine(record))
+        self._let_go()
+        return place
+
+    def _quarantine(self, record: QuarantineRecord) -> str:
+        try:
+            self._shop.disk.syscalls.fsync(self._fd)
+            place = self._shop.layout.quarantine(part_of(self._path), self._target, record)
+        except OSError as exc:
+            raise translated(exc, "quarantine", part_of(self._path)) from exc
+        self._shop.disk.remove_quietly(part_record_of(self._path))
+        self._close()
+        self._shop.steps.reached(step.BODY_QUARANTINED)
+        return place
+
+    async def discard(self) -> None:
+        """See `ports.Staged`."""
+        if self._thread is not None:
+            self._filling = None
+            await self._call(self._abandon)
+            self._let_go()
+
+    def _abandon(self) -> None:
+        self._close()
+        self._shop.disk.remove_quietly(part_of(self._path))
+        self._shop.disk.remove_quietly(part_record_of(self._path))
+
+    def _close(self) -> None:
+        if self._fd >= 0:
+            fd, self._fd = self._fd, -1
+            self._shop.disk.close_quietly(fd)
+
+    def _let_go(self) -> None:
+        """Give everything borrowed back. The side thread has done its last job by now."""
+        if self._thread is not None:
+            self._shop.threads.give_back(self._thread)
+            self._thread = None
+            for buffer in self._owned:
+                self._shop.buffers.give_back(buffer)
+            self._owned.clear()
+
+
+def place_durably(shop: Workshop, path: Path, previous: Path | None) -> None:
+    """Give a synced partial file its final name. The name is never missing and never shows half a file.
+
+    The body that is there now is linked to `previous` first, if that is given, and held until the folder is
+    durable, so that a failure puts it back.
+
+    Raises:
+        OSError: nothing lies under the name that was not there before.
+    """
+    made: list[Path] = []
+    had_body = path.exists()
+    try:
+        if had_body:
+            _hold_previous(shop, path, previous, made)
+        shop.disk.syscalls.rename(part_of(path), path)
+        shop.steps.reached(step.BODY_RENAMED)
+        shop.disk.remove_quietly(part_record_of(path))
+        shop.disk.sync_folder(path.parent)
+    except OSError:
+        _put_back(shop.disk, path, had_body, made)
+        raise
+    shop.steps.reached(step.FOLDER_SYNCED)
+    shop.disk.remove_quietly(previous_of(path))
+
+
+def _hold_previous(shop: Workshop, path: Path, previous: Path | None, made: list[Path]) -> None:
+    """Link the body that is there to its other names; those that are new are added to `made`.
+
+    A name under `versions/` that is taken belongs to a version the manifest may know: it is left as it is.
+    """
+    held = previous_of(path)
+    shop.disk.remove_quietly(held)
+    shop.disk.syscalls.link(path, held)
+    made.append(held)
+    if previous is None:
+        return
+    shop.disk.make_folder(previous.parent, shop.layout.root)
+    if not previous.exists():
+        shop.disk.syscalls.link(path, previous)
+        made.append(previous)
+    shop.disk.sync_folder(previous.parent)
+    shop.steps.reached(step.PREVIOUS_KEPT)
+
+
+def _put_back(disk: Disk, path: Path, had_body: bool, made: list[Path]) -> None:
+    """Undo a rename that may or may not have happened."""
+    if not had_body:
+        disk.remove_quietly(path)
+    elif made and not path.samefile(made[0]):
+        disk.syscalls.rename(made[0], path)
+    for name in made:
+        disk.remove_quietly(name)
+
+
+def known_sizes(fd: int, zip_bytes: int) -> Mapping[int, int]:
+    """Packed sizes by offset of the local header, from the directory of a zip on disk."""
+    lines = read_directory(lambda offset, count: os.pread(fd, count, offset), zip_bytes)
+    return {line.header_at: line.packed_bytes for line in lines}
+
+
+def feed_file(fd: int, feed: Callable[[memoryview], None]) -> None:
+    """Pass a whole file on, a buffer at a time."""
+    buffer = memoryview(bytearray(BUFFER_BYTES))
+    at = 0
+    while got := os.preadv(fd, [buffer], at):
+        feed(buffer[:got])
+        at += got

@@ -1,0 +1,228 @@
+"""The operator's disk (see `ports.Store`). No call here blocks the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import TYPE_CHECKING, TypeVar
+
+import msgspec
+
+from filingd.adapters.body import BodyExaminer
+from filingd.adapters.disk import Disk, Syscalls, disk_errors, part_of, part_record_of
+from filingd.adapters.documents import DocumentWriter
+from filingd.adapters.layout import Layout
+from filingd.adapters.sidethread import SideThreads
+from filingd.adapters.staging import StagedBody, Workshop, feed_file, known_sizes
+from filingd.core import steps as step
+from filingd.core.model import PartialRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from filingd.core.model import BodyPlan, BodyReport, Member, QuarantineRecord
+    from filingd.ports import Staged, Steps
+
+T = TypeVar("T")
+
+_ODD_JOB_THREADS = 4
+
+
+class DiskStore:
+    """A store below one folder, which is made if it is not there.
+
+    `steps` is told of each named step of publishing (see `core.steps`), on whatever thread takes it.
+    """
+
+    def __init__(self, root: Path, steps: Steps, syscalls: Syscalls | None = None) -> None:
+        self._root = root
+        self._disk = Disk(syscalls or Syscalls())
+        self._steps = steps
+        self._layout = Layout(root, self._disk)
+        self._threads = SideThreads("filingd-transfer")
+        self._workshop = Workshop(self._layout, self._disk, steps, self._threads)
+        self._documents = DocumentWriter(root, self._disk, steps)
+        self._odd_jobs = ThreadPoolExecutor(_ODD_JOB_THREADS, thread_name_prefix="filingd-disk")
+        with disk_errors("make", root):
+            root.mkdir(mode=0o750, parents=True, exist_ok=True)
+
+    async def close(self) -> None:
+        """Finish what waits and end all threads."""
+        await self._aside(self._stop)
+        self._odd_jobs.shutdown(wait=False)
+
+    def _stop(self) -> None:
+        self._documents.stop()
+        self._threads.stop()
+
+    async def _aside(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._odd_jobs, work)
+
+    # ------------------------------------------------------------ bodies on their way
+
+    async def partial(self, target: str) -> PartialRecord | None:
+        """See `ports.Store`. `received_bytes` is what lies there, whatever was written down when."""
+        return await self._aside(lambda: self._partial(target))
+
+    def _partial(self, target: str) -> PartialRecord | None:
+        path = self._layout.path(target)
+        try:
+            size_bytes = part_of(path).stat().st_size
+            record = msgspec.json.decode(part_record_of(path).read_bytes(), type=PartialRecord)
+        except (OSError, msgspec.DecodeError):
+            return None
+        if size_bytes == 0 or (record.total_bytes is not None and size_bytes > record.total_bytes):
+            return None
+        return replace(record, received_bytes=size_bytes)
+
+    async def drop_partial(self, target: str) -> None:
+        """See `ports.Store`."""
+        await self._aside(lambda: self._drop_partial(target))
+
+    def _drop_partial(self, target: str) -> None:
+        path = self._layout.path(target)
+        self._disk.remove_quietly(part_record_of(path))
+        self._disk.remove_quietly(part_of(path))
+
+    async def stage(
+        self, target: str, plan: BodyPlan, resume: PartialRecord | None, record: PartialRecord | None
+    ) -> Staged:
+        """See `ports.Store`."""
+        staged = StagedBody(self._workshop, target, plan)
+        await staged.begin(resume, record)
+        return staged
+
+    # ------------------------------------------------------------ small files
+
+    async def put_document(self, target: str, data: bytes) -> None:
+        """See `ports.Store`."""
+        await self._documents.put(self._layout.path(target), data)
+
+    async def write_text(self, target: str, text: str) -> None:
+        """See `ports.Store`."""
+        await self._aside(lambda: self._write_text(target, text))
+
+    def _write_text(self, target: str, text: str) -> None:
+        path = self._layout.path(target)
+        with disk_errors("write", path):
+            self._disk.make_folder(path.parent, self._root)
+            self._disk.replace_file(path, text.encode(), sync=True)
+
+    async def read_text(self, target: str) -> str | None:
+        """See `ports.Store`; None if there is no such file."""
+        return await self._aside(lambda: self._read_text(target))
+
+    def _read_text(self, target: str) -> str | None:
+        path = self._layout.path(target)
+        with disk_errors("read", path):
+            try:
+                return path.read_text("utf-8")
+            except FileNotFoundError:
+                return None
+
+    async def remove(self, target: str) -> None:
+        """See `ports.Store`."""
+        await self._aside(lambda: self._remove(target))
+
+    def _remove(self, target: str) -> None:
+        path = self._layout.path(target)
+        with disk_errors("remove", path):
+            try:
+                self._disk.syscalls.unlink(path)
+            except FileNotFoundError:
+                return
+            self._disk.sync_folder(path.parent)
+        self._layout.drop_members(target)
+
+    # ------------------------------------------------------------ what lies there
+
+    async def check(self, target: str, plan: BodyPlan) -> BodyReport | None:
+        """See `ports.Store`."""
+        return await self._aside(lambda: self._check(target, plan))
+
+    def _check(self, target: str, plan: BodyPlan) -> BodyReport | None:
+        path = self._layout.path(target)
+        with disk_errors("read", path):
+            try:
+                fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            except FileNotFoundError:
+                return None
+            try:
+                return self._examined(target, fd, plan)
+            finally:
+                os.close(fd)
+
+    def _examined(self, target: str, fd: int, plan: BodyPlan) -> BodyReport:
+        examiner = BodyExaminer(plan)
+        feed_file(fd, examiner.feed)
+        report = examiner.report(
+            None,
+            known_sizes=lambda: known_sizes(fd, examiner.size_bytes),
+            reread=lambda walk: feed_file(fd, walk.feed),
+        )
+        is_sound_zip = report.problem is None and report.kind in ("zip", "empty_zip")
+        if is_sound_zip and not self._layout.has_fresh_members(target):
+            self._layout.write_members(target, examiner.members)
+        return report
+
+    async def members(self, target: str) -> Sequence[Member] | None:
+        """See `ports.Store`. An index made anew has no notes; `check` with the item's plan brings them back."""
+        return await self._aside(lambda: self._members(target))
+
+    def _members(self, target: str) -> Sequence[Member] | None:
+        with disk_errors("read", self._layout.path(target)):
+            return self._layout.read_members(target)
+
+    async def size_bytes(self, target: str) -> int | None:
+        """See `ports.Store`; None if there is no such file."""
+        return await self._aside(lambda: self._size_bytes(target))
+
+    def _size_bytes(self, target: str) -> int | None:
+        path = self._layout.path(target)
+        with disk_errors("look at", path):
+            try:
+                return path.stat().st_size
+            except FileNotFoundError:
+                return None
+
+    async def set_aside(self, target: str, record: QuarantineRecord) -> str | None:
+        """See `ports.Store`."""
+        return await self._aside(lambda: self._set_aside(target, record))
+
+    def _set_aside(self, target: str, record: QuarantineRecord) -> str | None:
+        path = self._layout.path(target)
+        if not path.exists():
+            return None
+        with disk_errors("quarantine", path):
+            place = self._layout.quarantine(path, target, record)
+        self._layout.drop_members(target)
+        self._steps.reached(step.BODY_QUARANTINED)
+        return place
+
+    async def files(self, prefix: str) -> Sequence[str]:
+        """See `ports.Store`."""
+        return await self._aside(lambda: self._layout.files(prefix))
+
+    async def sweep(self, keep: frozenset[str]) -> Sequence[str]:
+        """See `ports.Store`. Staging files that can never be resumed go in any case."""
+        return await self._aside(lambda: self._sweep(keep))
+
+    def _sweep(self, keep: frozenset[str]) -> Sequence[str]:
+        removed = []
+        for path, target in self._layout.staging_files():
+            if target is None or target not in keep or self._partial(target) is None:
+                self._disk.remove_quietly(path)
+                removed.append(path.relative_to(self._root).as_posix())
+        return sorted(removed)
+
+    async def free_bytes(self) -> int:
+        """See `ports.Store`."""
+        return await self._aside(self._free_bytes)
+
+    def _free_bytes(self) -> int:
+        with disk_errors("look at", self._root):
+            found = os.statvfs(self._root)
+        return found.f_bavail * found.f_frsize
