@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime as dt
 import difflib
 import ipaddress
+import os
 import re
 import types
 import typing
@@ -356,14 +357,17 @@ class Reader:
             return self._path(raw)
         value = KINDS[kind](raw)
         if kind == "key_reference" and value.startswith("file:"):
-            return f"file:{self._folder / value.removeprefix('file:')}"
+            return f"file:{self._placed(value.removeprefix('file:'))}"
         return value
 
     def _path(self, raw: Any) -> Path:
         text = _text(raw, '"/var/lib/filingd"')
         if not text or "\0" in text:
             raise _Wrong("the path is empty; write an absolute one")
-        return Path(text) if text == "-" else self._folder / text
+        return Path(text) if text == "-" else self._placed(text)
+
+    def _placed(self, text: str) -> Path:
+        return Path(os.path.normpath(self._folder / text))
 
     def _mismatch(self, raw: Any, base: Any, metas: list[Meta]) -> str:
         kind = kind_of(metas)

@@ -1,0 +1,161 @@
+"""`filingd config`: check a configuration, print its schema, write a first one."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from filingd.cli.options import DEFAULT_CONFIG, config_option, json_option, load_settings, shipped_config
+from filingd.core.errors import ConfigError, ExitCode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from filingd.settings import NbbSettings, ProductSettings, Settings
+
+PRESENT, MISSING, UNKNOWN = "present", "missing", "unknown"
+
+
+@click.group()
+def config() -> None:
+    """Check a configuration, print its schema, or write a first one."""
+
+
+# ------------------------------------------------------------------------------------------ check
+
+
+@config.command()
+@config_option
+@json_option
+def check(config_path: Path, as_json: bool) -> int:
+    """Say what is configured and whether every key is there; no key is printed.
+
+    Exit code 0: the daemon can start with it. 3: it cannot, and the text says why.
+    """
+    settings = load_settings(config_path)
+    report = _report(config_path, settings)
+    click.echo(json.dumps(report, indent=2) if as_json else "\n".join(_told(report)))
+    return ExitCode.OK if report["ok"] else ExitCode.CONFIG
+
+
+def _report(path: Path, settings: Settings) -> dict[str, Any]:
+    from filingd.core.units import format_size
+
+    nbb = None if settings.nbb is None else _nbb_report(settings.nbb)
+    keys = [] if nbb is None else [key for product in nbb["products"].values() for key in product["keys"]]
+    return {
+        "ok": all(key["state"] != MISSING for key in keys),
+        "config": str(path),
+        "store": str(settings.store.path),
+        "keep_free": format_size(settings.store.keep_free_bytes),
+        "log": str(settings.log_file or "standard output"),
+        "user_agent": settings.http.agent,
+        "nbb": nbb,
+        "remarks": list(_remarks(settings)),
+    }
+
+
+def _nbb_report(nbb: NbbSettings) -> dict[str, Any]:
+    products = {"extract": nbb.products.extract, "authentic-archive": nbb.products.authentic_archive}
+    return {
+        "base_url": nbb.base_url,
+        "since": nbb.since.isoformat(),
+        "authentic": list(nbb.authentic),
+        "products": {
+            name: _product_report(product) for name, product in products.items() if product is not None
+        },
+    }
+
+
+def _product_report(product: ProductSettings) -> dict[str, Any]:
+    return {
+        "calls_per_second": product.calls_per_second,
+        "burst": product.burst,
+        "concurrency": product.concurrency,
+        "keys": [_key_report(reference, os.environ) for reference in product.keys],
+    }
+
+
+def _key_report(reference: str, environment: Mapping[str, str]) -> dict[str, str]:
+    """Whether a key is there. A systemd credential cannot be seen from a shell, which is no fault of it."""
+    from filingd.adapters.secrets import KeyUnreadableError, read_key
+
+    if reference.startswith("credential:") and "CREDENTIALS_DIRECTORY" not in environment:
+        return {"key": reference, "state": UNKNOWN, "detail": "systemd hands it over when the service starts"}
+    try:
+        read_key(reference, environment)
+    except KeyUnreadableError as error:
+        return {"key": reference, "state": MISSING, "detail": str(error)}
+    return {"key": reference, "state": PRESENT, "detail": ""}
+
+
+def _remarks(settings: Settings) -> Iterator[str]:
+    if settings.http.contact is None and settings.http.user_agent is None:
+        yield "http.contact is not set: the registry cannot tell you when something is wrong with your calls."
+    if settings.nbb is None:
+        yield "No registry is configured: there is nothing to mirror. Write an [nbb] section."
+        return
+    if settings.nbb.products.extract is None:
+        yield "nbb.products.extract is not configured: days younger than about a month come late, from the archive."
+    if settings.nbb.products.authentic_archive is None:
+        yield "nbb.products.authentic-archive is not configured: days older than about a month cannot be had."
+
+
+def _told(report: Mapping[str, Any]) -> Iterator[str]:
+    yield f"{report['config']} is sound" + ("." if report["ok"] else ", but not every key is where it says.")
+    yield f"  store       {report['store']}, leaving {report['keep_free']} free"
+    yield f"  log         {report['log']}"
+    yield f"  user agent  {report['user_agent']}"
+    if nbb := report["nbb"]:
+        yield f"  nbb         {nbb['base_url']}, since {nbb['since']}: {', '.join(nbb['authentic'])}"
+        for name, product in nbb["products"].items():
+            yield (
+                f"    {name}: {product['calls_per_second']:g} calls/s, burst {product['burst']}, "
+                f"{product['concurrency']} at once"
+            )
+            for key in product["keys"]:
+                detail = f" ({key['detail']})" if key["detail"] else ""
+                yield f"      {key['key']}: {key['state']}{detail}"
+    yield from (f"  note: {remark}" for remark in report["remarks"])
+
+
+# ------------------------------------------------------------------------------------------ schema, init
+
+
+@config.command()
+def schema() -> None:
+    """Print the JSON Schema of the configuration file, with meanings and defaults."""
+    from filingd.settings import schema as settings_schema
+
+    click.echo(json.dumps(settings_schema(), indent=2))
+
+
+@config.command()
+@click.option(
+    "--path",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    default=DEFAULT_CONFIG,
+    show_default=True,
+    help="Where to write it. A file that is there already is never touched.",
+)
+def init(path: Path) -> None:
+    """Write a first configuration, with every option explained in place."""
+    text = shipped_config("filingd.toml").read_text(encoding="utf-8")
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise ConfigError(
+            f"{path} exists already and was left alone. Name another file with --path."
+        ) from None
+    except OSError as error:
+        raise ConfigError(
+            f"{path} cannot be written: {error.strerror}. Make its folder, or name another file with --path."
+        ) from None
+    click.echo(f"Wrote {path}.")
+    click.echo("Set `since` and where your keys are, then run: " + f"filingd config check --config {path}")

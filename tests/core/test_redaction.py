@@ -1,0 +1,107 @@
+"""Nothing that leaves the program holds a key."""
+
+from __future__ import annotations
+
+import json
+import string
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from filingd.core.redaction import REDACTED, SHORTEST_KEY, holds_key, redact, redact_text
+
+if TYPE_CHECKING:
+    import uuid
+
+HEX_KEYS = st.text("0123456789abcdefABCDEF", min_size=32, max_size=32)
+# Letters that do not occur in the replacement, so that a find is a find.
+ODD_KEYS = st.text("ghijklmnopqsuvwxyzGHJKLMNOPQSUVWXYZ0123456789-_+/=.*", min_size=SHORTEST_KEY, max_size=60)
+AROUND = st.text(
+    string.printable.translate(str.maketrans("", "", string.hexdigits)) + "é€😀\ud800", max_size=30
+)
+
+
+def _nested(leaf: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    plain = st.none() | st.booleans() | st.integers() | st.floats() | AROUND
+    return st.recursive(
+        leaf,
+        lambda inner: (
+            st.lists(inner | plain, min_size=1, max_size=3)
+            | st.dictionaries(AROUND, inner | plain, min_size=1, max_size=3)
+            | st.dictionaries(leaf.filter(lambda made: isinstance(made, str)), plain, min_size=1, max_size=2)
+            | st.tuples(inner, plain)
+        ),
+        max_leaves=6,
+    )
+
+
+@given(
+    HEX_KEYS.flatmap(
+        lambda key: st.tuples(st.just(key), _nested(st.builds("{}{}{}".format, AROUND, st.just(key), AROUND)))
+    )
+)
+def test_32_hexadecimal_digits_disappear_at_any_depth(case: tuple[str, Any]) -> None:
+    key, value = case
+    assert key not in json.dumps(redact({"fact": value}), ensure_ascii=False)
+
+
+@given(
+    ODD_KEYS.flatmap(
+        lambda key: st.tuples(st.just(key), _nested(st.builds("{}{}{}".format, AROUND, st.just(key), AROUND)))
+    )
+)
+def test_a_configured_key_of_any_shape_disappears_at_any_depth(case: tuple[str, Any]) -> None:
+    key, value = case
+    shown = redact({"fact": value}, {key})
+    assert key not in json.dumps(shown, ensure_ascii=False)
+    assert key not in str(shown)
+
+
+@given(HEX_KEYS, HEX_KEYS)
+def test_keys_that_stand_side_by_side_both_disappear(first: str, second: str) -> None:
+    shown = redact_text(first + second, {first})
+    assert first not in shown
+    assert second not in shown
+
+
+@given(ODD_KEYS)
+def test_letter_case_does_not_save_a_configured_key(key: str) -> None:
+    assert redact_text(f"<{key.upper()}> <{key.lower()}>", {key}) == f"<{REDACTED}> <{REDACTED}>"
+
+
+@given(st.uuids(version=4), st.binary(min_size=32, max_size=32))
+def test_request_ids_and_digests_survive(request_id: uuid.UUID, digest: bytes) -> None:
+    facts = {"request_id": str(request_id), "sha256": digest.hex(), "path": f"x/{digest.hex()}.zip"}
+    assert redact(facts, {"another-configured-key"}) == facts
+
+
+@given(st.integers(10**31, 10**32 - 1))
+def test_a_key_made_of_digits_alone_disappears_as_a_number_too(number: int) -> None:
+    assert redact({"n": number}) == {"n": REDACTED}
+
+
+@given(st.integers(-(10**18), 10**18))
+def test_ordinary_numbers_stay_numbers(number: int) -> None:
+    assert redact(number) == number
+
+
+def test_bytes_errors_and_other_objects_become_text_first() -> None:
+    key = "0123456789abcdef" * 2
+    shown = redact({"bytes": key.encode(), "error": ValueError(f"bad {key}"), "path": {key}})
+    assert shown == {"bytes": REDACTED, "error": f"bad {REDACTED}", "path": [REDACTED]}
+
+
+def test_what_nests_without_end_is_cut() -> None:
+    endless: list[Any] = []
+    endless.append(endless)
+    assert "…" in json.dumps(redact(endless), ensure_ascii=False)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("f" * 32, True), ("l7xx" + "f" * 32, True), ("f" * 31, False), ("f" * 33, False), ("f" * 64, False)],
+)
+def test_a_key_is_exactly_32_hexadecimal_digits(text: str, expected: bool) -> None:
+    assert holds_key(text) is expected
