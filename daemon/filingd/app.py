@@ -21,7 +21,7 @@ from filingd.registries.nbb.routes import DEFAULT_OPERATIONS, Operation
 from filingd.registries.nbb.rules import NbbRules
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Iterable, Mapping
     from pathlib import Path
 
     from filingd.adapters.logs import StatusLog
@@ -163,8 +163,9 @@ def http_client(settings: Settings, keyring: Keyring) -> HttpClient:
     from filingd.adapters.http import AioHttpClient
 
     http = settings.http
+    ca_bundle = str(http.ca_bundle) if http.ca_bundle else None
     return AioHttpClient(
-        keyring.value, http.agent, proxy=http.proxy, ca_bundle=http.ca_bundle, take_over=http.take_over
+        keyring.value, http.agent, proxy=http.proxy, ca_bundle=ca_bundle, take_over=http.take_over
     )
 
 
@@ -200,8 +201,8 @@ async def build_engine(
     unsealer = Unsealer(store, manifest, clock, log)
     reconciler = Reconciler(registry, store, manifest, clock, log, steps, unsealer)
 
-    def changed(groups: object) -> None:
-        reconciler.note(groups)  # type: ignore[arg-type] - an iterable of group keys, as both callers have it
+    def changed(groups: Iterable[str]) -> None:
+        reconciler.note(groups)
         for lane in lanes.values():
             lane.wake()
 

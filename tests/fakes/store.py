@@ -137,6 +137,9 @@ class FakeStore:
             return sorted(name for name in self.published if not name.startswith("quarantine/"))
         return sorted(name for name in self.published if name.startswith(f"{top}/"))
 
+    async def staged(self) -> Sequence[str]:
+        return sorted(self.partials)
+
     async def sweep(self, keep: frozenset[str]) -> Sequence[str]:
         gone = [
             target for target in self.partials if target not in keep or await self.partial(target) is None

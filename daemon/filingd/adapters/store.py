@@ -164,7 +164,8 @@ class DiskStore:
             reread=lambda walk: feed_file(fd, walk.feed),
         )
         is_sound_zip = report.problem is None and report.kind in ("zip", "empty_zip")
-        if is_sound_zip and not self._layout.has_fresh_members(target):
+        # An index that was made anew from the zip alone lacks what the inspector says of each member.
+        if is_sound_zip and (plan.inspector is not None or not self._layout.has_fresh_members(target)):
             self._layout.write_members(target, examiner.members)
         return report
 
@@ -205,6 +206,12 @@ class DiskStore:
     async def files(self, prefix: str) -> Sequence[str]:
         """See `ports.Store`."""
         return await self._aside(lambda: self._layout.files(prefix))
+
+    async def staged(self) -> Sequence[str]:
+        """See `ports.Store`."""
+        return await self._aside(
+            lambda: sorted({target for _, target in self._layout.staging_files() if target is not None})
+        )
 
     async def sweep(self, keep: frozenset[str]) -> Sequence[str]:
         """See `ports.Store`. Staging files that can never be resumed go in any case."""

@@ -39,7 +39,7 @@ class Instant(click.ParamType[float]):
               "sandbox that keeps the same clock. Example: 2026-11-20T12:00+01:00")  # fmt: skip
 @click.option("--console", type=click.Choice(["auto", "pretty", "json", "off"]), default="auto", show_default=True,
               help="What standard output gets besides the status log.")  # fmt: skip
-def run(config_path: Path | None, until: str | None, rehearse_at: float | None, console: str) -> None:
+def run(config_path: Path, until: str | None, rehearse_at: float | None, console: str) -> None:
     """Run the daemon until told to stop, or until nothing is due.
 
     SIGTERM and SIGINT end it in order: no new work, running transfers get the grace period, what is unfinished goes
@@ -48,6 +48,5 @@ def run(config_path: Path | None, until: str | None, rehearse_at: float | None, 
     from filingd import app
     from filingd.engine.supervisor import Until
 
-    settings, path = load_settings(config_path)
-    options = app.RunOptions(Until(until or "stopped"), rehearse_at, console, path)
-    app.run(settings, options)
+    options = app.RunOptions(Until(until or "stopped"), rehearse_at, console, config_path)
+    app.run(load_settings(config_path), options)

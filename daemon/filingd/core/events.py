@@ -297,7 +297,7 @@ DAY_REOPENED = _event(
     "day.reopened", WARNING, "A sealed day is about to change; it counts as open until it is sealed again.",
     GROUP, REASONS,
 )  # fmt: skip
-DAY_OPEN = _event("day.open", INFO, "A day was judged and is not complete, for other reasons than before.",
+DAY_OPEN = _event("day.open", (INFO, DEBUG), "A day was judged and is not complete, for other reasons than before.",
                   GROUP, REASONS, _maybe(FACTS))  # fmt: skip
 
 # ------------------------------------------------------------ alarms, room, verification

@@ -21,13 +21,14 @@ from filingd.core.model import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from filingd.core.model import Item, Judgement
+    from filingd.core.model import Item, Judgement, Member
     from filingd.engine.unseal import Unsealer
     from filingd.ports import Clock, Log, Manifest, Registry, Steps, Store
 
 _DISK_PAUSE_S = 5.0
+SETTLED_STATES = FINISHED_STATES | {State.QUARANTINED}
 
 
 class Reconciler:
@@ -113,9 +114,17 @@ class Reconciler:
         for item in items:
             members = None
             if complete and item.state in HOLDING_STATES:
-                members = await self._store.members(self._registry.target(item.key))
+                members = await self._members(item.key)
             holdings[leaf_of(item.key)] = Holding(item, versions.get(item.key), members)
         return holdings
+
+    async def _members(self, key: str) -> Sequence[Member] | None:
+        target, plan = self._registry.target(key), self._registry.body_plan(key)
+        members = await self._store.members(target)
+        if plan.inspector is None or not members or any(member.note is not None for member in members):
+            return members
+        await self._store.check(target, plan)  # an index made anew lacks the inspector's notes: this brings them back
+        return await self._store.members(target)
 
     async def _known(self, group: str) -> Group:
         known = next((found for found in await self._manifest.groups(group) if found.key == group), None)
@@ -132,7 +141,10 @@ class Reconciler:
             known, sealed_at=None, checked_at=now, reasons=judgement.reasons, facts=judgement.facts
         )
         await self._manifest.save_groups([group])
-        self._log.info(events.DAY_OPEN, group=known.key, reasons=list(judgement.reasons))
+        # While items are simply on their way there is nothing to tell; a complete day that does not agree is news.
+        arrived = all(item.state in SETTLED_STATES for item in items)
+        say = self._log.info if arrived else self._log.debug
+        say(events.DAY_OPEN, group=known.key, reasons=list(judgement.reasons))
 
     async def _seal(self, known: Group, judgement: Judgement, holdings: Mapping[str, Holding]) -> None:
         if known.sealed_at is not None and dict(known.facts) == dict(judgement.facts):
