@@ -232,12 +232,17 @@ class LineWriter:
         while is_open:
             lines, waiting, is_open = self._take()
             lines += self._drop_report()
-            if lines and not sum(outlet.write(lines) for outlet in self._outlets):
-                _write_to_stderr(lines)
+            if lines:
+                self._write(lines)
             for event in waiting:
                 event.set()
         for outlet in self._outlets:
             outlet.close()
+
+    def _write(self, lines: list[Line]) -> None:
+        taken = [outlet.write(lines) for outlet in self._outlets]
+        if taken and not any(taken):
+            _write_to_stderr(lines)
 
     def _take(self) -> tuple[list[Line], list[threading.Event], bool]:
         """What is there, at least one entry: lines, those who wait for them, and whether more can come."""
