@@ -32,7 +32,7 @@ _ODD_JOB_THREADS = 4
 
 
 class DiskStore:
-    """A store below one folder, which is made if it is not there.
+    """A store below one folder, which has to be there.
 
     `steps` is told of each named step of publishing (see `core.steps`), on whatever thread takes it.
     """
@@ -46,8 +46,6 @@ class DiskStore:
         self._workshop = Workshop(self._layout, self._disk, steps, self._threads)
         self._documents = DocumentWriter(root, self._disk, steps)
         self._odd_jobs = ThreadPoolExecutor(_ODD_JOB_THREADS, thread_name_prefix="filingd-disk")
-        with disk_errors("make", root):
-            root.mkdir(mode=0o750, parents=True, exist_ok=True)
 
     async def close(self) -> None:
         """Finish what waits and end all threads."""

@@ -97,13 +97,14 @@ class _SizeUnknownError(Exception):
 class _Entry:
     """One local header, as it is being walked."""
 
-    __slots__ = ("crc", "data_at", "flags", "header_at", "method", "name", "packed", "size")
+    __slots__ = ("crc", "data_at", "flags", "header_at", "method", "name", "packed", "size", "stated")
 
     def __init__(self, header_at: int, name: str, flags: int, method: int) -> None:
         self.header_at = header_at
         self.name = name
         self.flags = flags
         self.method = method
+        self.stated: int | None = None  # the size its header gives, if it gives one
         self.data_at = self.packed = self.size = self.crc = 0
 
     @property
@@ -179,7 +180,7 @@ class ZipWalk:
         self.inflated_bytes = 0
         self._limits = limits
         self._inspector = inspector
-        self._known_sizes = known_sizes or {}
+        self._known_sizes = known_sizes
         self._entries = _Entries()
         self._chunk = memoryview(b"")
         self._at = 0  # how much of the chunk has been taken
@@ -262,9 +263,11 @@ class ZipWalk:
     # ------------------------------------------------------------ the walk
 
     def _walk(self) -> Walking:
-        while (yield from self._signature()) == _LOCAL_SIGNATURE:
+        while (signature := (yield from self._signature())) == _LOCAL_SIGNATURE:
             yield from self._local_entry()
         directory_at = self._position
+        if signature not in (_CENTRAL_SIGNATURE, _END64_SIGNATURE, _END_SIGNATURE):
+            raise _no_end(directory_at)
         yield from self._directory()
         yield from self._end(directory_at, self._position - directory_at)
         self._ended = True
@@ -282,11 +285,12 @@ class ZipWalk:
         self._admit(entry)
         size, packed = widened(extra, [size, packed], header_at)
         entry.data_at = self._position
+        entry.stated = None if entry.has_descriptor else size
         collected = self._collector(entry)
         if method == STORED:
             yield from self._stored(entry, self._stored_size(entry, packed), collected)
         else:
-            yield from self._deflated(entry, None if entry.has_descriptor else packed, size, collected)
+            yield from self._deflated(entry, None if entry.has_descriptor else packed, collected)
         if entry.has_descriptor:
             yield from self._descriptor(entry)
         elif (entry.size, entry.crc) != (size, crc):
@@ -313,9 +317,11 @@ class ZipWalk:
     def _stored_size(self, entry: _Entry, packed: int) -> int:
         if not entry.has_descriptor or packed:
             return packed
+        if self._known_sizes is None:
+            raise _SizeUnknownError
         known = self._known_sizes.get(entry.header_at)
         if known is None:
-            raise _SizeUnknownError
+            raise ZipRefusedError("zip_directory_mismatch", f"{entry.name!r} is in the zip but not listed")
         return known
 
     def _collector(self, entry: _Entry) -> bytearray | None:
@@ -344,10 +350,9 @@ class ZipWalk:
             self._account(entry, data, collected)
         entry.packed = packed
 
-    def _deflated(self, entry: _Entry, packed: int | None, size: int, collected: bytearray | None) -> Walking:
+    def _deflated(self, entry: _Entry, packed: int | None, collected: bytearray | None) -> Walking:
         """Inflate `packed` bytes, or as many as the stream has when that is unknown (None)."""
-        if packed is not None:
-            self._check_size(entry, size)
+        self._check_size(entry, entry.stated or 0)
         inflater = igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_DEFLATE)
         left = packed
         step = _INFLATE_IN_BLIND if left is None else _INFLATE_IN
@@ -385,6 +390,8 @@ class ZipWalk:
         entry.crc = isal_zlib.crc32(data, entry.crc)
         self.inflated_bytes += len(data)
         self._check_size(entry, entry.size)
+        if entry.stated is not None and entry.size > entry.stated:
+            raise ZipRefusedError("zip_bad_data", f"{entry.name!r} goes on past the size its header gives")
         floor, ratio = self._limits.ratio_floor_bytes, self._limits.max_ratio
         if self.inflated_bytes > floor and self.inflated_bytes > ratio * self._position:
             raise ZipRefusedError(
