@@ -65,6 +65,7 @@ class BatchThread:
         self._worker = worker
         self._idle_after_s = idle_after_s
         self._loop = asyncio.get_running_loop()
+        self._pending: list[Call] = []
         self._queue: deque[Call] = deque()
         self._wake = threading.Event()
         self._opened: asyncio.Future[None] = self._loop.create_future()
@@ -86,19 +87,25 @@ class BatchThread:
         if self._closing:
             raise StoreError("The manifest is closed: filingd is stopping.")
         future = self._loop.create_future()
-        self._queue.append(Call(kind, argument, future))
-        # In this order, and the thread clears before it drains: a call can miss a batch but is never
-        # forgotten.
-        if not self._wake.is_set():
-            self._wake.set()
+        if not self._pending:
+            self._loop.call_soon(self._hand_over)
+        self._pending.append(Call(kind, argument, future))
         return future
 
     async def close(self) -> None:
         """Finish what is queued, then end the thread."""
-        self._closing = True
-        self._wake.set()
+        if not self._closing:
+            self._closing = True
+            self._hand_over()
         await asyncio.shield(self._ended)
         self._thread.join()
+
+    def _hand_over(self) -> None:
+        # Whoever was woken by the last batch and calls again is in the next one, whole: the thread is not woken
+        # by the first of them. In this order, and the thread clears before it drains: nothing is forgotten.
+        self._queue.extend(self._pending)
+        self._pending.clear()
+        self._wake.set()
 
     def _main(self) -> None:
         try:

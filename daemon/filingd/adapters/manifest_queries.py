@@ -71,6 +71,7 @@ ITEMS_AFTER = f"SELECT {ITEM_COLUMNS} FROM items WHERE key > ? ORDER BY key LIMI
 NOTEWORTHY_AFTER = (
     f"SELECT {ITEM_COLUMNS} FROM items WHERE {_NOTEWORTHY} AND state = ? AND key > ? ORDER BY key LIMIT ?"
 )
+KEYS_WITH_PREFIX = "SELECT key, state FROM items WHERE key > ? AND key >= ? AND key < ? ORDER BY key LIMIT ?"
 VERSIONS_BY_KEY = f"SELECT {VERSION_COLUMNS} FROM versions WHERE key = ? ORDER BY number"
 CURRENT_VERSIONS = (
     f"SELECT {', '.join('versions.' + column for column in VERSION_COLUMNS.split(', '))} "
@@ -120,6 +121,15 @@ class Queries:
         wanted = rows if states is None else [row for row in rows if row[2] in states]
         more = str(rows[-1][0]) if len(rows) == length and len(wanted) < limit else None
         return self._as_items(wanted[:limit]), more
+
+    def keys_with_prefix(
+        self, prefix: str, after: str, limit: int, states: frozenset[State] | None
+    ) -> tuple[list[str], str | None]:
+        """The next keys that start with the prefix, those in some states of them, and the key to go on after."""
+        bounds = (after, prefix, prefix + _LAST_CODE_POINT, limit)
+        rows = self._connection.execute(KEYS_WITH_PREFIX, bounds).fetchall()
+        keys = [key for key, state in rows if states is None or state in states]
+        return keys, rows[-1][0] if len(rows) == limit else None
 
     def next_due_at(self, lane: str) -> float | None:
         lane_id = self._known_lane(lane)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 APPLICATION_ID = (
     0x66696C67  # "filg": `file manifest.db` shows it, and a foreign database is not mistaken for ours
 )
+SIDE_FILES = ("-wal", "-shm")
 BUSY_TIMEOUT_S = 5.0
 WRITER_CACHE_KIB = 4096
 READER_CACHE_KIB = 2048
@@ -43,33 +44,36 @@ _VERSION_1 = (
     "CREATE TABLE history (version INTEGER PRIMARY KEY, applied_ms INTEGER NOT NULL)",
     "CREATE TABLE lanes (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE)",
     "CREATE TABLE routes (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE)",
+    # Columns of the two big tables carry no NOT NULL: with it, every statement that writes many rows would
+    # first copy each page it touches, to be undone alone; ours are undone with their transaction. Types are
+    # Python's care.
     """CREATE TABLE items (
-        key TEXT NOT NULL PRIMARY KEY,
-        lane_id INTEGER NOT NULL,
-        state INTEGER NOT NULL,
-        priority INTEGER NOT NULL,
+        key TEXT PRIMARY KEY,
+        lane_id INTEGER,
+        state INTEGER,
+        priority INTEGER,
         due_ms INTEGER,
-        attempts INTEGER NOT NULL,
+        attempts INTEGER,
         reason TEXT,
-        nothing_count INTEGER NOT NULL,
+        nothing_count INTEGER,
         nothing_ms INTEGER,
         size_bytes INTEGER,
         sha256 BLOB,
         stored_ms INTEGER,
-        version INTEGER NOT NULL
+        version INTEGER
     ) WITHOUT ROWID""",
     "CREATE INDEX items_scheduled ON items (lane_id, priority, due_ms) WHERE due_ms IS NOT NULL",
     # 1 and 3 are leased (asked for after a crash), 6 is quarantined (asked for by operators).
     "CREATE INDEX items_noteworthy ON items (state) WHERE state IN (1, 3, 6)",
     """CREATE TABLE versions (
-        key TEXT NOT NULL,
-        number INTEGER NOT NULL,
-        path TEXT NOT NULL,
-        size_bytes INTEGER NOT NULL,
-        sha256 BLOB NOT NULL,
-        stored_ms INTEGER NOT NULL,
-        route_id INTEGER NOT NULL,
-        request_id NOT NULL,
+        key TEXT,
+        number INTEGER,
+        path TEXT,
+        size_bytes INTEGER,
+        sha256 BLOB,
+        stored_ms INTEGER,
+        route_id INTEGER,
+        request_id,
         etag TEXT,
         content_digest BLOB,
         member_count INTEGER,
@@ -201,8 +205,8 @@ def _checked_version(connection: sqlite3.Connection, path: Path, migrations: Seq
     if version > len(migrations):
         raise ManifestTooNewError(
             f"The manifest {path} has format {version}, written by a newer filingd; this one knows formats "
-            f"up to {len(migrations)}. Install the newer filingd again, or run `filingd manifest rebuild` with "
-            "this one."
+            f"up to {len(migrations)}. Install the newer filingd again, or run `filingd manifest rebuild` "
+            "with this one."
         )
     return version
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -30,7 +31,7 @@ from filingd.adapters.manifest_rows import (
 )
 from filingd.core.errors import StoreError
 from filingd.core.lifecycle import Event, next_state
-from filingd.core.model import Change, Group, Item, State
+from filingd.core.model import LEASED_STATES, Change, Group, Item, State
 
 if TYPE_CHECKING:
     import sqlite3
@@ -45,7 +46,7 @@ _STANDINGS = (
     "FROM items WHERE key IN (SELECT value FROM json_each(?))"
 )
 _WRITE_ITEMS = (
-    f"INSERT INTO items ({ITEM_COLUMNS}) VALUES ",
+    f"INSERT OR ROLLBACK INTO items ({ITEM_COLUMNS}) VALUES ",
     " ON CONFLICT (key) DO UPDATE SET "
     + ", ".join(f"{column} = excluded.{column}" for column in ITEM_COLUMNS.split(", ")[1:]),
 )
@@ -177,6 +178,19 @@ class Statements(Queries):
             self._connection.execute(_LEASE, (int(state), json.dumps(keys)))
         self._count_leased(lane, due, taken)
         return Lease(due, taken)
+
+    def retry(self, keys: Sequence[str], now: float) -> list[str]:
+        """Schedule items for now; what is leased is left alone. Returns the keys of those that were changed."""
+        idle = [item for _, item in sorted(self.items(keys).items()) if item.state not in LEASED_STATES]
+        changes = [
+            Change(
+                item.state,
+                replace(item, state=next_state(item.state, Event.RETRIED), due_at=now, attempts=0),
+            )
+            for item in idle
+        ]
+        self.record([changes])
+        return [item.key for item in idle]
 
     def note_verified(self, key: str, at: float) -> None:
         self._connection.execute(_NOTE_VERIFIED, (to_ms(at), key))

@@ -1,0 +1,266 @@
+"""The manifest for commands: synchronous, without an event loop, and light to import.
+
+`ManifestReader` looks while a daemon runs, without its lock. `ManifestWriter` changes what an operator wants
+changed; a running daemon sees it by `changed_elsewhere`. `ManifestBuilder` makes a new manifest beside the
+old one and puts it in its place when it is complete: `filingd manifest rebuild`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import time
+from typing import TYPE_CHECKING
+
+from filingd.adapters.manifest_faults import translated
+from filingd.adapters.manifest_queries import Queries
+from filingd.adapters.manifest_schema import BUSY_TIMEOUT_S, SIDE_FILES, open_read_only, open_writable
+from filingd.adapters.manifest_statements import Statements
+from filingd.core.errors import DiskFaultError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
+    from types import TracebackType
+    from typing import Self
+
+    from filingd.core.limits import LaneState
+    from filingd.core.model import Change, Group, Item, State, Version
+
+ROWS_A_TRANSACTION = 5_000
+# SQLite grants its write lock without a queue: whoever changes much leaves room between two transactions.
+PAUSE_FOR_OTHERS_S = 0.005
+
+
+class ManifestReader:
+    """A look at the manifest: read only, no lock, safe beside a running daemon. Close it, or use `with`.
+
+    Raises (on making it, and by every method):
+        StoreError: there is no manifest, or it must be brought forward first.
+        ManifestTooNewError, ManifestDamagedError, DiskFaultError: it cannot be read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._connection = open_read_only(path)
+        self._queries = Queries(self._connection)
+
+    def items(self, keys: Iterable[str]) -> Mapping[str, Item]:
+        with translated(self._path):
+            return self._queries.items(keys)
+
+    def group_items(self, group: str) -> Sequence[Item]:
+        with translated(self._path):
+            return self._queries.group_items(group)
+
+    def leased_items(self) -> Sequence[Item]:
+        """Items whose attempt is under way, or was cut when the daemon died."""
+        with translated(self._path):
+            return self._queries.leased_items()
+
+    def page(self, after: str, limit: int, states: frozenset[State] | None = None) -> Sequence[Item]:
+        """Items in key order, after a key."""
+        found: list[Item] = []
+        more: str | None = after
+        with translated(self._path):
+            while more is not None and len(found) < limit:
+                items, more = self._queries.page(more, limit - len(found), states)
+                found += items
+        return found
+
+    def current_versions(self, keys: Iterable[str]) -> Mapping[str, Version]:
+        with translated(self._path):
+            return self._queries.current_versions(keys)
+
+    def versions(self, key: str) -> Sequence[Version]:
+        with translated(self._path):
+            return self._queries.versions(key)
+
+    def groups(self, prefix: str = "") -> Sequence[Group]:
+        with translated(self._path):
+            return self._queries.groups(prefix)
+
+    def counts(self) -> Mapping[State, int]:
+        with translated(self._path):
+            return self._queries.counts()
+
+    def scheduled_counts(self) -> Mapping[str, int]:
+        with translated(self._path):
+            return self._queries.scheduled_counts()
+
+    def next_due_at(self, lane: str) -> float | None:
+        with translated(self._path):
+            return self._queries.next_due_at(lane)
+
+    def lane_states(self) -> Mapping[str, LaneState]:
+        with translated(self._path):
+            return self._queries.lane_states()
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class ManifestWriter(ManifestReader):
+    """Changes from a command, also beside a running daemon: short transactions that wait for their turn.
+
+    Raises (by every method):
+        StoreError: the daemon, or another command, did not let go of the manifest in time.
+        DiskFullError, DiskFaultError: nothing of the current transaction was written.
+    """
+
+    def __init__(
+        self, path: Path, *, clock_now: Callable[[], float], busy_timeout_s: float = BUSY_TIMEOUT_S
+    ) -> None:
+        self._path = path
+        self._connection = open_writable(path, clock_now, busy_timeout_s=busy_timeout_s)
+        self._queries = self._statements = Statements(self._connection)
+
+    def record(self, changes: Sequence[Change]) -> None:
+        """Write transitions, all or none.
+
+        Raises:
+            StoreError: an item does not have the state that its change says it had.
+        """
+        with self._transaction():
+            (refused,) = self._statements.record([changes])
+            if refused is not None:
+                raise refused
+
+    def save_groups(self, groups: Sequence[Group]) -> None:
+        with self._transaction():
+            self._statements.save_groups(groups)
+
+    def save_lane(self, state: LaneState) -> None:
+        with self._transaction():
+            self._statements.save_lane(state)
+
+    def note_verified(self, key: str, at: float) -> None:
+        with self._transaction():
+            self._statements.note_verified(key, at)
+
+    def retry(self, keys: Iterable[str], now: float) -> Sequence[str]:
+        """Want these items tried now, with all their tries: what is stored is checked again, all else is due.
+
+        Items that are being worked on, and keys that are not in the manifest, are left out of the answer. At
+        most `ROWS_A_TRANSACTION` items change together; whoever is interrupted may repeat the command.
+        """
+        wanted = sorted(set(keys))
+        changed: list[str] = []
+        for begin in range(0, len(wanted), ROWS_A_TRANSACTION):
+            changed += self._retry_together(wanted[begin : begin + ROWS_A_TRANSACTION], now)
+        return changed
+
+    def retry_prefix(self, prefix: str, now: float, states: frozenset[State] | None = None) -> Sequence[str]:
+        """As `retry`, for all items (in some states) whose key starts with the prefix."""
+        changed: list[str] = []
+        for keys in self._keys_with_prefix(prefix, states):
+            changed += self._retry_together(keys, now)
+        return changed
+
+    def _retry_together(self, keys: Sequence[str], now: float) -> Sequence[str]:
+        with self._transaction():
+            changed = self._statements.retry(keys, now)
+        time.sleep(PAUSE_FOR_OTHERS_S)
+        return changed
+
+    def _keys_with_prefix(self, prefix: str, states: frozenset[State] | None) -> Iterator[list[str]]:
+        after: str | None = ""
+        while after is not None:
+            with translated(self._path):
+                keys, after = self._queries.keys_with_prefix(prefix, after, ROWS_A_TRANSACTION, states)
+            yield keys
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with translated(self._path):
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._connection.execute("COMMIT")
+            except BaseException:
+                self._statements.forget()
+                with contextlib.suppress(sqlite3.Error):  # SQLite may have rolled back by itself
+                    self._connection.execute("ROLLBACK")
+                raise
+
+
+class ManifestBuilder:
+    """Makes a whole manifest anew, fast, and replaces the old one at the end. Needs the store's lock.
+
+    With `with`: left by an error, nothing has changed; left in order, the new manifest is in its place,
+    synced.
+    """
+
+    def __init__(self, path: Path, *, clock_now: Callable[[], float]) -> None:
+        self._path = path
+        self._new = path.with_name(path.name + ".new")
+        self._clock_now = clock_now
+
+    def __enter__(self) -> Self:
+        self._discard()
+        self._connection = open_writable(self._new, self._clock_now)
+        self._statements = Statements(self._connection)
+        with translated(self._new):
+            # Nothing is promised before the end: no journal, one sync. A death leaves a file that is made
+            # anew.
+            self._connection.execute("PRAGMA journal_mode = OFF").fetchone()
+            self._connection.execute("PRAGMA synchronous = OFF")
+        return self
+
+    def add(self, changes: Sequence[Change]) -> None:
+        """Take items (`before` is None) and their versions; fastest in key order and some thousand a call."""
+        with translated(self._new):
+            self._connection.execute("BEGIN")
+            self._statements.record([changes])
+            self._connection.execute("COMMIT")
+
+    def add_groups(self, groups: Sequence[Group]) -> None:
+        with translated(self._new):
+            self._connection.execute("BEGIN")
+            self._statements.save_groups(groups)
+            self._connection.execute("COMMIT")
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            with translated(self._new):
+                self._connection.close()
+            if kind is None:
+                self._replace()
+        finally:
+            self._discard()
+
+    def _replace(self) -> None:
+        try:
+            _sync(self._new)
+            for ending in SIDE_FILES:  # a WAL of the old manifest must never be read into the new one
+                self._path.with_name(self._path.name + ending).unlink(missing_ok=True)
+            self._new.replace(self._path)
+            _sync(self._path.parent)
+        except OSError as error:
+            raise DiskFaultError(
+                f"The new manifest could not be put in the place of {self._path}: {error.strerror}. "
+                "Check the disk, then run `filingd manifest rebuild` again."
+            ) from error
+
+    def _discard(self) -> None:
+        for ending in ("", "-journal", *SIDE_FILES):
+            self._new.with_name(self._new.name + ending).unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
