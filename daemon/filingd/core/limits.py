@@ -231,11 +231,15 @@ RESERVE_AHEAD_S = 2.0  # how far beyond the next slot a reservation reaches
 RENEW_BELOW_S = 0.5  # it is renewed when less than this is left, time enough to become durable in
 
 
-def renewed_reservation_s(reserved_until_s: float, needed_s: float) -> float:
-    """The reservation there should be for a release at `needed_s`: the same, if it reaches far enough."""
-    if reserved_until_s - needed_s >= RENEW_BELOW_S:
+def renewed_reservation_s(reserved_until_s: float, needed_s: float, save_took_s: float = 0.0) -> float:
+    """The reservation there should be for a release at `needed_s`: the same, if it reaches far enough.
+
+    Where the last one took long to become durable, the next is made earlier and reaches further, lest it be over
+    before it counts.
+    """
+    if reserved_until_s - needed_s >= max(RENEW_BELOW_S, 2 * save_took_s):
         return reserved_until_s
-    return needed_s + RESERVE_AHEAD_S
+    return needed_s + max(RESERVE_AHEAD_S, 4 * save_took_s)
 
 
 def released_until_s(state: LaneState, boot_id: str, now_s: float) -> float:

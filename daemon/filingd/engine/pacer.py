@@ -54,6 +54,7 @@ class LanePacer:
         self._durable_until_s = -math.inf  # the durable row may belong to another boot
         self._changes = 0  # counts changes of the state, to know which of them are durable
         self._durable_changes = 0
+        self._save_took_s = 0.0
         self._saving: asyncio.Task[None] | None = None
         self._parked_until_s = self._park_end_s()
         self._turn = asyncio.Lock()
@@ -142,8 +143,9 @@ class LanePacer:
         raise LaneClosedError(f"The lane {self._state.name} is closed: filingd is stopping.")
 
     async def _come_closer(self, opens_s: float, now_s: float) -> None:
-        reserve_s = renewed_reservation_s(self._state.reserved_until_s, max(opens_s, now_s))
-        if reserve_s != self._state.reserved_until_s:
+        needed_s, reserved_s = max(opens_s, now_s), self._state.reserved_until_s
+        reserve_s = renewed_reservation_s(reserved_s, needed_s, self._save_took_s)
+        if reserve_s != reserved_s:
             self._put(replace(self._state, reserved_until_s=reserve_s))
         if opens_s > now_s:
             self._keep_saving()
@@ -191,8 +193,9 @@ class LanePacer:
             self._keep_saving()  # what changed meanwhile; after a failure whoever needs it tries again
 
     async def _save_changes(self) -> None:
-        state, changes = self._state, self._changes
+        state, changes, began_s = self._state, self._changes, self._clock.monotonic()
         await self._save(state)
+        self._save_took_s = self._clock.monotonic() - began_s
         self._durable_changes, self._durable_until_s = changes, state.reserved_until_s
 
     async def _until_durable(self, changes: int) -> None:
