@@ -262,7 +262,7 @@ async def opened_store(settings: Settings, steps: Steps, clock: Clock) -> AsyncI
 
     async with AsyncExitStack() as stack:
         await asyncio.to_thread(settings.store.path.mkdir, parents=True, exist_ok=True)
-        stack.enter_context(StoreLock(settings.store.path))
+        stack.enter_context(StoreLock(settings.store.path, started_at=clock.now()))
         manifest = await SqliteManifest.open(manifest_path(settings), clock_now=clock.now)
         stack.push_async_callback(manifest.close)
         store = DiskStore(settings.store.path, steps)
