@@ -2,32 +2,15 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from typing import TYPE_CHECKING
 
 import click
 
+from filingd.cli.instants import Instant
 from filingd.cli.options import config_option, load_settings
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-
-class Instant(click.ParamType[float]):
-    """An instant: ISO 8601, with an offset or in the registry's own time."""
-
-    name = "instant"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        if isinstance(value, int | float):
-            return float(value)
-        try:
-            parsed = dt.datetime.fromisoformat(str(value))
-        except ValueError:
-            self.fail(f"{value} is not an instant such as 2026-11-20T12:00+01:00 or 2026-11-20T11:00Z.", param, ctx)
-        if parsed.tzinfo is None:
-            self.fail(f"{value} has no offset: write 2026-11-20T12:00+01:00 or 2026-11-20T11:00Z.", param, ctx)
-        return parsed.timestamp()
 
 
 @click.command()

@@ -1,0 +1,349 @@
+"""`filingd items`: list, show or retry single items. Works while a daemon runs and without one."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from filingd.cli.instants import Instant, iso_minute, iso_second
+from filingd.cli.options import config_option, json_option, load_settings
+from filingd.core.errors import ExitCode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from filingd.adapters.manifest_commands import ManifestReader
+    from filingd.core.model import Group, Item, Version
+    from filingd.settings import Settings
+
+_STATES = ("due", "active", "stored", "rechecking", "empty", "absent", "quarantined")
+_PAGE = 1000
+_LIST_EXAMPLE = """\b
+Examples:
+  filingd items list --state quarantined
+  filingd items list --prefix nbb/authentic/2026-11 --json | jq -r '.items[].key'
+"""
+_SHOW_EXAMPLE = """\b
+Example:
+  filingd items show nbb/authentic/2026-11-20/json
+"""
+_RETRY_EXAMPLE = """\b
+Examples:
+  filingd items retry nbb/authentic/2026-11-20/json
+  filingd items retry nbb/authentic/2026-11-20        # the whole day
+  filingd items retry --all-failed
+"""
+
+
+@click.group()
+def items() -> None:
+    """List, show or retry single items.
+
+    An item is one thing wanted, under a key such as nbb/authentic/2026-11-20/json.
+    """
+
+
+# ------------------------------------------------------------------------------------------ list
+
+
+@items.command("list", epilog=_LIST_EXAMPLE)
+@config_option
+@json_option
+@click.option(
+    "--state", "states", type=click.Choice(_STATES), multiple=True, help="Only these; may be given again."
+)
+@click.option("--lane", help="Only items that wait on this lane, such as nbb/extract.")
+@click.option("--prefix", default="", help="Only items whose key starts with this.")
+@click.option(
+    "--limit", type=click.IntRange(min=0), default=200, show_default=True, help="At most so many; 0: all."
+)
+def list_(config_path: Path, as_json: bool, states: tuple[str, ...], lane: str | None, prefix: str,
+          limit: int) -> None:  # fmt: skip
+    """List items in the order of their keys."""
+    settings = load_settings(config_path)
+    with _reader(settings) as reader:
+        wanted = (item for item in _items_of(reader, prefix, states) if lane is None or item.lane == lane)
+        found, more = _bounded(wanted, limit)
+    if as_json:
+        click.echo(
+            json.dumps({"format": 1, "items": [item_facts(item) for item in found], "more": more}, indent=2)
+        )
+        return
+    for item in found:
+        click.echo(_line(item))
+    if more:
+        click.echo(f"… and more: raise --limit (now {limit}), or narrow it with --prefix, --state or --lane")
+    elif not found:
+        click.echo("No item matches.")
+
+
+def _reader(settings: Settings) -> ManifestReader:
+    from filingd.adapters.manifest_commands import ManifestReader
+
+    return ManifestReader(settings.store.path / "manifest.db")
+
+
+def _items_of(reader: ManifestReader, prefix: str, states: Sequence[str]) -> Iterator[Item]:
+    """Items whose key starts with the prefix, page by page."""
+    from filingd.core.model import State
+
+    wanted = frozenset(State[name.upper()] for name in states) or None
+    after = _just_before(prefix)
+    while page := reader.page(after, _PAGE, wanted):
+        for item in page:
+            if not item.key.startswith(prefix):
+                return
+            yield item
+        after = page[-1].key
+
+
+def _just_before(prefix: str) -> str:
+    """A key after which everything with the prefix comes, and nothing else before it that matters."""
+    return prefix[:-1] + chr(ord(prefix[-1]) - 1) + "\U0010ffff" if prefix else ""
+
+
+def _bounded(found: Iterable[Item], limit: int) -> tuple[list[Item], bool]:
+    kept: list[Item] = []
+    for item in found:
+        if limit and len(kept) == limit:
+            return kept, True
+        kept.append(item)
+    return kept, False
+
+
+def item_facts(item: Item) -> dict[str, Any]:
+    """An item as JSON; instants are unix seconds."""
+    return {
+        "key": item.key,
+        "state": item.state.name.lower(),
+        "lane": item.lane,
+        "priority": item.priority,
+        "due_at": item.due_at,
+        "attempts": item.attempts,
+        "reason": item.reason,
+        "nothing_count": item.nothing_count,
+        "nothing_at": item.nothing_at,
+        "size_bytes": item.size_bytes,
+        "sha256": item.sha256.hex() if item.sha256 else None,
+        "stored_at": item.stored_at,
+        "version": item.version,
+    }
+
+
+def _line(item: Item) -> str:
+    parts = [f"{item.key:<40} {item.state.name.lower():<12}"]
+    if item.size_bytes is not None:
+        parts.append(f"{item.size_bytes:,} bytes")
+    if item.reason:
+        parts.append(item.reason)
+    if item.attempts:
+        parts.append(f"failed {item.attempts} times")
+    if item.due_at is not None:
+        parts.append(f"due {iso_minute(item.due_at)}")
+    return "  ".join(parts).rstrip()
+
+
+# ------------------------------------------------------------------------------------------ show
+
+
+@items.command(epilog=_SHOW_EXAMPLE)
+@config_option
+@json_option
+@click.argument("key")
+def show(config_path: Path, as_json: bool, key: str) -> int:
+    """Show everything that is known of one item: its row, its versions, its day, its files."""
+    from filingd import app
+
+    settings = load_settings(config_path)
+    with _reader(settings) as reader:
+        item = reader.items([key]).get(key)
+        if item is None:
+            click.echo(f"No item has the key {key}. Keys look like nbb/authentic/2026-11-20/json; see "
+                       "`filingd items list`.", err=True)  # fmt: skip
+            return ExitCode.FAILED
+        versions = reader.versions(key)
+        group = next((found for found in reader.groups(item.group) if found.key == item.group), None)
+    files = _files_of(settings.store.path, app.registry_of(settings).target(key), item.version)
+    facts = {
+        "format": 1,
+        "item": item_facts(item),
+        "versions": [version_facts(version) for version in versions],
+        "group": _group_facts(group) if group else None,
+        "files": files,
+    }
+    click.echo(json.dumps(facts, indent=2) if as_json else "\n".join(_told(facts)))
+    return ExitCode.OK
+
+
+def version_facts(version: Version) -> dict[str, Any]:
+    """A version as JSON."""
+    return {
+        "number": version.number,
+        "path": version.path,
+        "size_bytes": version.size_bytes,
+        "sha256": version.sha256.hex(),
+        "stored_at": version.stored_at,
+        "verified_at": version.verified_at,
+        "route": version.route,
+        "request_id": version.request_id,
+        "etag": version.etag,
+        "members": version.member_count,
+        "content_digest": version.content_digest.hex() if version.content_digest else None,
+        "facts": dict(version.facts),
+    }
+
+
+def _group_facts(group: Group) -> dict[str, Any]:
+    return {
+        "key": group.key,
+        "sealed_at": group.sealed_at,
+        "checked_at": group.checked_at,
+        "reasons": list(group.reasons),
+        "facts": dict(group.facts),
+    }
+
+
+def _files_of(root: Path, target: str, version: int) -> list[dict[str, Any]]:
+    """What lies on disk for a target: published, earlier, unfinished and refused bodies."""
+    from filingd.core import layout
+
+    folder, name = root / layout.folder_of(target), layout.name_of(target)
+    kinds = [
+        ("current", [root / target]),
+        ("partial", [folder / f".{name}.part"]),
+        ("superseded", [root / layout.superseded(target, number) for number in range(1, version)]),
+        ("quarantined", sorted((root / layout.QUARANTINE / layout.folder_of(target)).glob(f"{name}.*"))),
+    ]
+    return [
+        {
+            "kind": kind,
+            "path": path.relative_to(root).as_posix(),
+            "size_bytes": path.stat().st_size,
+            **_why(path),
+        }
+        for kind, paths in kinds
+        for path in paths
+        if path.is_file() and not (kind == "quarantined" and path.suffix == ".json")
+    ]
+
+
+def _why(path: Path) -> dict[str, Any]:
+    """The reason of a quarantined body, from the record beside it."""
+    record = path.with_name(f"{path.name}.json")
+    try:
+        told = json.loads(record.read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return {
+        "problem": told.get("problem"),
+        "detail": told.get("detail"),
+        "refused_at": told.get("refused_at"),
+    }
+
+
+def _told(facts: Mapping[str, Any]) -> Iterator[str]:
+    item = facts["item"]
+    yield item["key"]
+    for name, value in item.items():
+        if name != "key" and value not in {None, ""}:
+            yield f"  {name:<14} {_shown(name, value)}"
+    yield from _told_versions(facts["versions"])
+    yield from _told_group(facts["group"])
+    yield "files" if facts["files"] else "files  none on disk"
+    for file in facts["files"]:
+        why = f"  {file['problem']}: {file['detail']}" if file.get("problem") else ""
+        yield f"  {file['kind']:<12} {file['path']}  {file['size_bytes']:,} bytes{why}"
+
+
+def _shown(name: str, value: Any) -> str:
+    if name.endswith("_at"):
+        return iso_second(value)
+    return f"{value:,}" if name == "size_bytes" else str(value)
+
+
+def _told_versions(versions: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    if versions:
+        yield "versions"
+    for version in versions:
+        verified = f", verified {iso_second(version['verified_at'])}" if version["verified_at"] else ""
+        yield (
+            f"  {version['number']}  {version['size_bytes']:,} bytes by {version['route']} "
+            f"at {iso_second(version['stored_at'])}{verified}"
+        )
+        yield f"     sha256 {version['sha256']}"
+        if version["request_id"]:
+            yield f"     request {version['request_id']}"
+
+
+def _told_group(group: Mapping[str, Any] | None) -> Iterator[str]:
+    if group is None:
+        return
+    if group["sealed_at"] is not None:
+        yield f"day    {group['key']} is sealed since {iso_second(group['sealed_at'])}"
+    else:
+        yield f"day    {group['key']} is open: {'; '.join(group['reasons']) or 'not judged yet'}"
+
+
+# ------------------------------------------------------------------------------------------ retry
+
+
+@items.command(epilog=_RETRY_EXAMPLE)
+@config_option
+@json_option
+@click.argument("keys", nargs=-1, metavar="[KEY|PREFIX]...")
+@click.option("--all-failed", is_flag=True, help="Every item that used up its tries (state quarantined).")
+@click.option(
+    "--at", type=Instant(), metavar="INSTANT", help="In a rehearsal: the instant from which on they are due."
+)
+def retry(config_path: Path, as_json: bool, keys: tuple[str, ...], all_failed: bool, at: float | None) -> int:
+    """Try items again now. A stored one is fetched again and compared.
+
+    Items under way are left alone. A running daemon notices within a second; without one they are due at the next start.
+    """
+    from filingd.adapters.manifest_commands import ManifestReader, ManifestWriter
+
+    if not keys and not all_failed:
+        raise click.UsageError("Name at least one KEY or PREFIX, or say --all-failed.")
+    path = load_settings(config_path).store.path / "manifest.db"
+    with ManifestReader(path) as reader:
+        wanted = _chosen(reader, keys, all_failed=all_failed)
+    now = time.time() if at is None else at
+    with ManifestWriter(path, clock_now=time.time) as writer:
+        changed = writer.retry(list(wanted), now) if wanted else []
+    left = {key: _why_left(wanted[key]) for key in wanted if key not in set(changed)}
+    if as_json:
+        click.echo(json.dumps({"format": 1, "retried": list(changed), "left_alone": left}, indent=2))
+    else:
+        click.echo("\n".join(_told_retry(list(changed), left, wanted)))
+    return ExitCode.OK if wanted or all_failed else ExitCode.FAILED
+
+
+def _chosen(reader: ManifestReader, keys: Sequence[str], *, all_failed: bool) -> dict[str, Item]:
+    """The items that are meant. A prefix ends at a slash: 2026-11-2 does not mean 2026-11-20."""
+    wanted = dict(reader.items(keys))
+    for prefix in keys:
+        if prefix not in wanted:
+            wanted |= {item.key: item for item in _items_of(reader, prefix.rstrip("/") + "/", ())}
+    if all_failed:
+        wanted |= {item.key: item for item in _items_of(reader, "", ("quarantined",))}
+    return wanted
+
+
+def _why_left(item: Item) -> str:
+    return f"it is {item.state.name.lower()}: an attempt is under way"
+
+
+def _told_retry(changed: Sequence[str], left: Mapping[str, str], wanted: Mapping[str, Item]) -> Iterator[str]:
+    if not wanted:
+        yield "Nothing matches. `filingd items list` shows the keys."
+    for key in changed:
+        was = wanted[key].state.name.lower()
+        yield f"{key}  was {was}; " + (
+            "it is fetched again and compared" if was == "stored" else "it is due now"
+        )
+    for key, why in left.items():
+        yield f"{key}  left alone: {why}"

@@ -1,0 +1,209 @@
+"""`filingd plan`: what would be fetched from now on. Fetches nothing, writes nothing."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from filingd.cli.instants import Instant, iso_minute
+from filingd.cli.options import config_option, json_option, load_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from filingd.core.model import Item
+    from filingd.engine.forecast import Call
+    from filingd.ports import Registry
+    from filingd.settings import Settings
+
+ASSUMED_BYTES_PER_S = 10e6
+# An ordinary working day (NBB reference, section 9); five days of seven are working days.
+ASSUMED_WORKING_DAY_BYTES: Mapping[str, float] = {"references": 1e6, "json": 3e6, "xbrl": 15e6, "pdf": 300e6}
+_WORKING_SHARE = 5 / 7
+WHY_NOT: Mapping[str, str] = {
+    "no_route": "no subscribed product serves days of this age",
+    "outside_window": "older than the archive reaches",
+}
+PRODUCTS = ("extract", "authentic-archive")
+
+EXAMPLE = """\b
+Examples:
+  filingd plan
+  filingd plan --json | jq '.due_now.by_lane'
+"""
+
+
+@click.command(epilog=EXAMPLE)
+@config_option
+@json_option
+@click.option("--at", type=Instant(), metavar="INSTANT",
+              help="Plan for a rehearsal, as of this instant. Example: 2026-11-20T12:00+01:00")  # fmt: skip
+def plan(config_path: Path, as_json: bool, at: float | None) -> None:
+    """Show what would be fetched, in how many calls and roughly how long; fetch nothing, write nothing.
+
+    Looks at the manifest as it is, also while a daemon runs; without one it plans from an empty store.
+    """
+    import json
+
+    from filingd import app
+
+    settings = load_settings(config_path)
+    registry = app.registry_of(settings)
+    now = time.time() if at is None else at
+    report = _report(settings, registry, _known(settings, registry, now), now)
+    click.echo(json.dumps(report, indent=2) if as_json else "\n".join(_told(report)))
+
+
+def _known(settings: Settings, registry: Registry, now: float) -> Mapping[str, Item]:
+    from filingd import app
+    from filingd.adapters.manifest_commands import ManifestReader
+
+    path = app.manifest_path(settings)
+    if not path.exists():
+        return {}
+    with ManifestReader(path) as reader:
+        return reader.items(registry.expected(now))
+
+
+# ------------------------------------------------------------------------------------------ the report
+
+
+def _report(settings: Settings, registry: Registry, known: Mapping[str, Item], now: float) -> dict[str, Any]:
+    from filingd.engine.forecast import forecast
+
+    found = forecast(registry, known, now)
+    sizes, basis = _sizes(known)
+    return {
+        "format": 1,
+        "at": now,
+        "expected": _span(found.expected),
+        "finished_items": len(found.finished),
+        "due_now": _part(registry, found.due(now), sizes),
+        "later": _part(registry, found.later(now), sizes) | _when(found.later(now)),
+        "not_obtainable": [
+            {"reason": reason, "meaning": WHY_NOT.get(reason, reason), **_span(keys)}
+            for reason, keys in sorted(found.not_obtainable.items())
+        ],
+        "not_subscribed": _not_subscribed(settings),
+        "assumed": {"bytes_per_s": ASSUMED_BYTES_PER_S, "bytes_by_dataset": sizes, "basis": basis},
+    }
+
+
+def _sizes(known: Mapping[str, Item]) -> tuple[dict[str, float], str]:
+    """Bytes of one calendar day by dataset: from this store where it holds enough, else from the reference."""
+    from filingd.engine.forecast import mean_bytes
+
+    measured = mean_bytes(known)
+    assumed = {name: size * _WORKING_SHARE for name, size in ASSUMED_WORKING_DAY_BYTES.items()}
+    if not measured:
+        return assumed, "an ordinary day at the bank; peaks in June, July and August are ten times that"
+    return {**assumed, **measured}, "the mean of what this store holds"
+
+
+def _span(keys: Sequence[str]) -> dict[str, Any]:
+    days = sorted({key.split("/")[-2] for key in keys})
+    return {
+        "items": len(keys),
+        "days": len(days),
+        "first_day": days[0] if days else None,
+        "last_day": days[-1] if days else None,
+    }
+
+
+def _part(registry: Registry, calls: Sequence[Call], sizes: Mapping[str, float]) -> dict[str, Any]:
+    from filingd.core.model import leaf_of
+    from filingd.engine.forecast import calls_by_lane_and_route
+
+    by_lane = calls_by_lane_and_route(calls)
+    rates = {spec.name: spec.calls_per_s for spec in registry.lanes()}
+    calls_s = max((sum(routes.values()) / rates[lane] for lane, routes in by_lane.items()), default=0.0)
+    body_bytes = round(sum(sizes.get(leaf_of(call.key), 0.0) for call in calls))
+    return {
+        "calls": len(calls),
+        "rechecks": sum(call.is_recheck for call in calls),
+        "days": len({call.key.split("/")[-2] for call in calls}),
+        "bytes": body_bytes,
+        "at_least_s": round(max(calls_s, body_bytes / ASSUMED_BYTES_PER_S), 1),
+        "by_lane": by_lane,
+    }
+
+
+def _when(calls: Sequence[Call]) -> dict[str, Any]:
+    instants = [call.at for call in calls]
+    return {"first_at": min(instants, default=None), "last_at": max(instants, default=None)}
+
+
+def _not_subscribed(settings: Settings) -> list[str]:
+    lanes = {name.partition("/")[2] for name in settings.key_references}
+    return [product for product in PRODUCTS if product not in lanes]
+
+
+# ------------------------------------------------------------------------------------------ text
+
+
+def _told(report: Mapping[str, Any]) -> Iterator[str]:
+    expected = report["expected"]
+    yield f"filingd plan at {iso_minute(report['at'])}: nothing is fetched, nothing is written"
+    yield ""
+    yield f"wanted          {expected['items']:,} datasets of {_days(expected)}"
+    yield f"finished        {report['finished_items']:,} of them are stored or proven empty"
+    yield from _told_part("due now", report["due_now"])
+    later = report["later"]
+    yield from _told_part("later", later)
+    if later["calls"]:
+        yield f"                  from {iso_minute(later['first_at'])} to {iso_minute(later['last_at'])}"
+    for lost in report["not_obtainable"]:
+        yield f"not obtainable  {lost['items']:,} datasets of {_days(lost)}: {lost['meaning']} ({lost['reason']})"
+    if report["not_subscribed"]:
+        yield f"not subscribed  {', '.join(report['not_subscribed'])}"
+    yield ""
+    yield from _told_assumption(report["assumed"])
+
+
+def _days(span: Mapping[str, Any]) -> str:
+    if not span["days"]:
+        return "no day"
+    plural = "day" if span["days"] == 1 else "days"
+    return f"{span['days']:,} {plural}, {span['first_day']} to {span['last_day']}"
+
+
+def _told_part(name: str, part: Mapping[str, Any]) -> Iterator[str]:
+    if not part["calls"]:
+        yield f"{name:<16}no calls"
+        return
+    rechecks = f", {part['rechecks']:,} of them to compare what is stored" if part["rechecks"] else ""
+    yield (
+        f"{name:<16}{part['calls']:,} calls{rechecks}, about {human_bytes(part['bytes'])}, "
+        f"at least {human_duration(part['at_least_s'])}"
+    )
+    for lane, routes in part["by_lane"].items():
+        counted = ", ".join(f"{route.rpartition('/')[2]} {count:,}" for route, count in routes.items())
+        yield f"                  {lane:<24} {sum(routes.values()):>6,} calls: {counted}"
+
+
+def _told_assumption(assumed: Mapping[str, Any]) -> Iterator[str]:
+    sizes = ", ".join(f"{name} {human_bytes(size)}" for name, size in assumed["bytes_by_dataset"].items())
+    yield f"assumed         {human_bytes(assumed['bytes_per_s'])}/s; a calendar day: {sizes}"
+    yield f"                ({assumed['basis']})"
+    yield "                An empty day is asked for again until it is proven; that comes on top."
+
+
+def human_bytes(size: float) -> str:
+    """A size for people: `3.4 GB`."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 999.5:
+            return f"{size:.0f} {unit}" if size >= 99.5 else f"{size:.2g} {unit}"
+        size /= 1000
+    return f"{size:,.2f} TB"
+
+
+def human_duration(seconds: float) -> str:
+    """A duration for people, to the second or coarser: `2 h 5 min`."""
+    from filingd.core.units import format_duration
+
+    if seconds < 60:
+        return f"{max(1, round(seconds))} s"
+    return format_duration(round(seconds / 60) * 60)

@@ -1,0 +1,300 @@
+"""`filingd status`: coverage as a calendar, open days with their reasons, lanes, items.
+
+Reads the manifest only, so that it answers at once, while a daemon runs and without one. Nothing here may import
+asyncio, aiohttp or rich.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+import zoneinfo
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from filingd.cli.instants import Instant, iso_minute
+from filingd.cli.options import config_option, json_option, load_settings
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from filingd.adapters.manifest_commands import ManifestReader
+    from filingd.cli.coverage import Day
+    from filingd.cli.status_report import LaneReport, StatusReport
+    from filingd.core.limits import LaneState
+    from filingd.settings import ProductSettings, Settings
+
+NBB_FAMILY = "nbb/authentic"
+OPEN_DAYS_SHOWN = 15
+_WHEN = ("auto", "always", "never")
+
+EXAMPLE = """\b
+Examples:
+  filingd status
+  filingd status --since 2026-01-01 --colour always | less -R
+  filingd status --json | jq -r '.coverage[].days[] | select(.state != "sealed") | .day'
+
+\b
+Exit codes: 0 it was told, 3 the configuration is wrong, 4 there is no manifest yet, or it cannot be read.
+"""
+
+
+@click.command(epilog=EXAMPLE)
+@config_option
+@json_option
+@click.option(
+    "--schema", "wants_schema", is_flag=True, help="Print the JSON Schema of --json, and nothing else."
+)
+@click.option("--since", type=click.DateTime(["%Y-%m-%d"]), metavar="DATE", help="Leave out earlier days.")
+@click.option("--colour", "--color", type=click.Choice(_WHEN), default="auto", show_default=True,
+              help="Colours; auto: on a terminal, unless NO_COLOR is set.")  # fmt: skip
+@click.option("--at", type=Instant(), metavar="INSTANT",
+              help="Tell the status of a rehearsal, as of this instant. Example: 2026-11-20T12:00+01:00")  # fmt: skip
+def status(config_path: Path, as_json: bool, wants_schema: bool, since: dt.datetime | None, colour: str,
+           at: float | None) -> None:  # fmt: skip
+    """Show coverage as a calendar, open days with reasons, lanes and items."""
+    if wants_schema:
+        click.echo(_schema_text())
+        return
+    settings = load_settings(config_path)
+    first = since.date() if since else None
+    now = time.time() if at is None else at
+    if as_json:
+        click.echo(_json_text(settings, now, first))
+    else:
+        click.echo("\n".join(status_lines(settings, now, first, colour=wants_colour(colour))), color=True)
+
+
+def wants_colour(when: str) -> bool:
+    """Whether `auto`, `always` or `never` means colours here."""
+    return when == "always" or (when == "auto" and sys.stdout.isatty() and not os.environ.get("NO_COLOR"))
+
+
+def _schema_text() -> str:
+    import json
+
+    from filingd.cli.status_report import schema
+
+    return json.dumps(schema(), indent=2)
+
+
+def _json_text(settings: Settings, now: float, first: dt.date | None) -> bytes:
+    import msgspec
+
+    with _opened(settings) as reader:
+        days = known_days(settings, reader, now, first)
+        return msgspec.json.encode(report_of(settings, reader, days, now))
+
+
+def _opened(settings: Settings) -> ManifestReader:
+    from filingd.adapters.manifest_commands import ManifestReader
+
+    return ManifestReader(settings.store.path / "manifest.db")
+
+
+# ------------------------------------------------------------------------------------------ what is known
+
+
+def expected_days(settings: Settings, now: float) -> dict[str, dt.date]:
+    """Every group that should exist now: the calendar days from `since` to yesterday (see `Registry.expected`)."""
+    from filingd.core import calendar
+
+    if settings.nbb is None:
+        return {}
+    yesterday = calendar.later_by(calendar.day_at(now, zoneinfo.ZoneInfo(settings.nbb.timezone)), -1)
+    days = calendar.days_from(settings.nbb.since, yesterday)
+    return {f"{NBB_FAMILY}/{day.isoformat()}": day for day in days}
+
+
+def known_days(settings: Settings, reader: ManifestReader, now: float, first: dt.date | None) -> list[Day]:
+    """All days of the manifest and of the configuration, from `first` on."""
+    from filingd.cli.coverage import Proof, days_of
+
+    nbb = settings.nbb
+    proof = Proof(nbb.empty_confirmations, nbb.empty_interval_s) if nbb else Proof(2, 6 * 3600.0)
+    days = days_of(reader.groups(""), reader.group_items, expected_days(settings, now), now, proof)
+    return [day for day in days if first is None or day.day >= first]
+
+
+def report_of(settings: Settings, reader: ManifestReader, days: Sequence[Day], now: float) -> StatusReport:
+    """Everything the command tells, as one value."""
+    from filingd.cli import status_report as told
+
+    store = settings.store
+    return told.StatusReport(
+        format=told.FORMAT,
+        at=now,
+        store=told.StoreReport(
+            path=str(store.path),
+            manifest=str(store.path / "manifest.db"),
+            log=str(settings.log_file) if settings.log_file else None,
+            free_bytes=_free_bytes(store.path),
+            keep_free_bytes=store.keep_free_bytes,
+        ),
+        daemon=_daemon(settings),
+        coverage=_families(days),
+        lanes=[_lane(name, settings, reader, now) for name in _lane_names(settings, reader)],
+        items={state.name.lower(): count for state, count in reader.counts().items()},
+    )
+
+
+def _free_bytes(path: Path) -> int:
+    found = os.statvfs(path)
+    return found.f_bavail * found.f_frsize
+
+
+def _daemon(settings: Settings) -> Any:
+    from filingd.adapters.lock import lock_holder
+    from filingd.cli.status_report import DaemonReport
+
+    holder = lock_holder(settings.store.path)
+    return DaemonReport(holder.pid if holder else None, holder.purpose if holder else None)
+
+
+def _families(days: Sequence[Day]) -> list[Any]:
+    import itertools
+    from collections import Counter
+
+    from filingd.cli.calendar_view import LOOKS, family_of
+    from filingd.cli.status_report import DayReport, FamilyReport
+
+    families = []
+    for family, group in itertools.groupby(days, key=family_of):
+        members = list(group)
+        counts = Counter(day.state.value for day in members)
+        told = [
+            DayReport(
+                day.day.isoformat(),
+                day.state.value,
+                LOOKS[day.state].letter,
+                list(day.reasons),
+                day.sealed_at,
+            )
+            for day in members
+        ]
+        families.append(FamilyReport(family, dict(counts), told))
+    return families
+
+
+def _products(settings: Settings) -> Mapping[str, ProductSettings]:
+    """The configured products by lane."""
+    if settings.nbb is None:
+        return {}
+    products = settings.nbb.products
+    found = {"nbb/extract": products.extract, "nbb/authentic-archive": products.authentic_archive}
+    return {lane: product for lane, product in found.items() if product is not None}
+
+
+def _lane_names(settings: Settings, reader: ManifestReader) -> list[str]:
+    return sorted({*_products(settings), *reader.scheduled_counts(), *reader.lane_states()})
+
+
+def _lane(name: str, settings: Settings, reader: ManifestReader, now: float) -> LaneReport:
+    from filingd.cli.status_report import LaneReport
+    from filingd.core.limits import LaneState
+
+    state = reader.lane_states().get(name) or LaneState(name)
+    product = _products(settings).get(name)
+    return LaneReport(
+        name=name,
+        scheduled=reader.scheduled_counts().get(name, 0),
+        next_due_at=reader.next_due_at(name),
+        calls_per_s=product.calls_per_second if product else None,
+        slowdown=state.slowdown,
+        strikes=state.strikes,
+        key_index=state.key_index,
+        parked=_parked(state, now),
+    )
+
+
+def _parked(state: LaneState, now: float) -> Any:
+    from filingd.cli.status_report import ParkReport
+    from filingd.core import limits
+
+    if limits.is_open(state, now):
+        return None
+    reason = state.park_reason or "unknown"
+    return ParkReport(reason, limits.PARK_REASONS.get(reason, reason), limits.opens_at(state, now))
+
+
+# ------------------------------------------------------------------------------------------ text
+
+
+def status_lines(settings: Settings, now: float, first: dt.date | None = None, *, colour: bool) -> list[str]:
+    """The text of the command.
+
+    Raises:
+        StoreError: there is no manifest, or it cannot be read.
+    """
+    from filingd.cli.calendar_view import calendars
+
+    with _opened(settings) as reader:
+        days = known_days(settings, reader, now, first)
+        report = report_of(settings, reader, days, now)
+    lines = [_headline(report), ""]
+    lines += calendars(days, colour=colour)
+    lines += ["", *_open_days(days)] if days else ["No publication day is known yet.", ""]
+    lines += _lane_lines(report)
+    lines += ["", _item_line(report), *_store_lines(report)]
+    return lines
+
+
+def _headline(report: StatusReport) -> str:
+    daemon = report.daemon
+    working = f"{daemon.purpose} works on it (pid {daemon.pid})" if daemon.pid else "no daemon is running"
+    return f"filingd status at {iso_minute(report.at)}: {working}"
+
+
+def _open_days(days: Sequence[Day]) -> Iterator[str]:
+    """Days that are not sealed, oldest first, and why; those that are simply not due are left to the calendar."""
+    from filingd.cli.calendar_view import LOOKS, day_name
+    from filingd.cli.coverage import DayState
+
+    quiet = {DayState.SEALED, DayState.EMPTY, DayState.NOT_DUE}
+    waiting = [day for day in days if day.state not in quiet]
+    if not waiting:
+        return
+    yield "open days, oldest first"
+    for day in waiting[:OPEN_DAYS_SHOWN]:
+        yield f"  {LOOKS[day.state].letter} {day_name(day.day)}  {'; '.join(day.reasons)}"
+    if len(waiting) > OPEN_DAYS_SHOWN:
+        yield f"  … and {len(waiting) - OPEN_DAYS_SHOWN} more (all of them: filingd status --json)"
+    yield ""
+
+
+def _lane_lines(report: StatusReport) -> Iterator[str]:
+    yield "lanes"
+    if not report.lanes:
+        yield "  none is configured"
+    for lane in report.lanes:
+        yield f"  {lane.name:<24} {', '.join(_lane_facts(lane))}"
+
+
+def _lane_facts(lane: LaneReport) -> Iterator[str]:
+    yield "not configured any more" if lane.calls_per_s is None else f"{lane.calls_per_s:g} calls/s"
+    if lane.slowdown > 1.0:
+        yield f"slowed down {lane.slowdown:.3g} times"
+    if lane.scheduled:
+        yield f"{lane.scheduled:,} scheduled"
+    if lane.next_due_at is not None:
+        yield f"next due {iso_minute(lane.next_due_at)}"
+    if lane.key_index:
+        yield f"on key number {lane.key_index + 1}"
+    if lane.parked:
+        yield f"PARKED until {iso_minute(lane.parked.until_at)}: {lane.parked.meaning}"
+
+
+def _item_line(report: StatusReport) -> str:
+    counted = [f"{count:,} {state}" for state, count in report.items.items() if count]
+    return f"items      {', '.join(counted) or 'none'}"
+
+
+def _store_lines(report: StatusReport) -> Iterator[str]:
+    store = report.store
+    low = ", BELOW keep_free: downloads pause" if store.free_bytes < store.keep_free_bytes else ""
+    yield f"store      {store.path} ({store.free_bytes / 1e9:,.1f} GB free{low})"
+    yield f"log        {store.log or 'standard output of the daemon'}"

@@ -1,0 +1,102 @@
+"""What `filingd status` knows, as one value: the JSON for programs is this value, the text for people is made of it.
+
+Instants end in `_at` and are unix seconds (UTC). Fields may be added; they are never renamed or removed.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta, Struct
+
+FORMAT = 1
+
+
+def _says(text: str) -> Meta:
+    return Meta(description=text)
+
+
+class DayReport(Struct, frozen=True):
+    """One publication day."""
+
+    day: Annotated[str, _says("the publication day, YYYY-MM-DD")]
+    state: Annotated[
+        str,
+        _says(
+            "sealed, sealed_empty, open, alarming (open, and somebody should look), not_obtainable, not_due, "
+            "unplanned (expected, but not in the manifest)"
+        ),
+    ]
+    letter: Annotated[str, _says("its letter in the calendar")]
+    reasons: Annotated[list[str], _says("why it is not sealed; empty if it is")]
+    sealed_at: Annotated[float | None, _says("since when it is sealed")]
+
+
+class FamilyReport(Struct, frozen=True):
+    """One line of publication days, such as nbb/authentic."""
+
+    family: Annotated[str, _says("the family, such as nbb/authentic")]
+    counts: Annotated[dict[str, int], _says("days by state; states without days are left out")]
+    days: Annotated[list[DayReport], _says("every day, oldest first")]
+
+
+class ParkReport(Struct, frozen=True):
+    """Why a lane makes no calls now."""
+
+    reason: Annotated[str, _says("throttled, failing, keys_refused or refused")]
+    meaning: Annotated[str, _says("the same, in words")]
+    until_at: Annotated[float, _says("when it takes calls again")]
+
+
+class LaneReport(Struct, frozen=True):
+    """One lane: the queue of one product."""
+
+    name: Annotated[str, _says("the lane, such as nbb/extract")]
+    scheduled: Annotated[int, _says("items that wait on it, due now or later")]
+    next_due_at: Annotated[float | None, _says("when the first of them is due; null if none waits")]
+    calls_per_s: Annotated[float | None, _says("its configured rate; null if it is not configured any more")]
+    slowdown: Annotated[float, _says("the configured rate is divided by this")]
+    strikes: Annotated[int, _says("failures in a row that speak against the lane")]
+    key_index: Annotated[int, _says("which of its keys is in use, from 0")]
+    parked: Annotated[ParkReport | None, _says("null while it takes calls")]
+
+
+class DaemonReport(Struct, frozen=True):
+    """Which process works on the store now."""
+
+    pid: Annotated[int | None, _says("the process that holds the lock of the store; null if none does")]
+    purpose: Annotated[str | None, _says("what it is, such as filingd run")]
+
+
+class StoreReport(Struct, frozen=True):
+    """Where everything lies."""
+
+    path: Annotated[str, _says("folder of the store")]
+    manifest: Annotated[str, _says("the manifest")]
+    log: Annotated[str | None, _says("the status log; null: standard output of the daemon")]
+    free_bytes: Annotated[int, _says("room left on its disk")]
+    keep_free_bytes: Annotated[int, _says("below this, downloads pause")]
+
+
+class StatusReport(Struct, frozen=True):
+    """The answer of `filingd status --json`."""
+
+    format: Annotated[int, _says("the format of this report: 1")]
+    at: Annotated[float, _says("the instant the report speaks of")]
+    store: StoreReport
+    daemon: DaemonReport
+    coverage: Annotated[list[FamilyReport], _says("publication days by family")]
+    lanes: list[LaneReport]
+    items: Annotated[dict[str, int], _says("items by state, over everything")]
+
+
+def schema() -> dict[str, Any]:
+    """JSON Schema (2020-12) of a report."""
+    (root,), parts = msgspec.json.schema_components([StatusReport], ref_template="#/$defs/{name}")
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "filingd status --json",
+        **root,
+        "$defs": parts,
+    }
