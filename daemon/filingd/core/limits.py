@@ -169,8 +169,7 @@ class WindowGuard:
     def note(self, released_s: float) -> None:
         """A call was released."""
         self._releases_s.append(released_s)
-        most = max((limit.calls for limit, _ in self._former), default=0)
-        while len(self._releases_s) > max(self._limit.calls, most):
+        while len(self._releases_s) > self._limit.calls:
             self._older_s = self._releases_s.popleft()
 
     def change(self, limit: Limit, now_s: float) -> None:
