@@ -29,10 +29,13 @@ def name_of(target: str) -> str:
 
 def beside(target: str, name: str) -> str:
     """Another file in the folder of a target."""
-    return f"{folder_of(target)}/{name}"
+    folder = folder_of(target)
+    return f"{folder}/{name}" if folder else name
 
 
 def superseded(target: str, version: int) -> str:
     """Where the body of an older version is kept."""
-    stem, dot, extension = target.rpartition(".")
-    return f"{VERSIONS}/{stem}.v{version}{dot}{extension}" if dot else f"{VERSIONS}/{target}.v{version}"
+    name = name_of(target)
+    stem, _, extension = name.rpartition(".")
+    kept = f"{stem}.v{version}.{extension}" if stem else f"{name}.v{version}"
+    return f"{VERSIONS}/{beside(target, kept)}"

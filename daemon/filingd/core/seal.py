@@ -8,12 +8,12 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from filingd.core.layout import SEAL_NAME, name_of
-from filingd.core.model import HOLDING_STATES, leaf_of
+from filingd.core.model import HOLDING_STATES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from filingd.core.model import Holding
+    from filingd.core.model import Holding, Version
 
 SEAL_FORMAT = 1
 
@@ -36,28 +36,23 @@ def seal_text(group: str, facts: Mapping[str, Any], holdings: Mapping[str, Holdi
 
 
 def sums_text(holdings: Mapping[str, Holding], seal: str) -> str:
-    """The text of `SHA256SUMS`: every stored body, and the seal itself."""
-    stored = [holding for holding in holdings.values() if _is_stored(holding)]
-    lines = [f"{_sha256(holding)}  {name_of(_path(holding))}" for holding in stored]
-    lines.append(f"{hashlib.sha256(seal.encode()).hexdigest()}  {SEAL_NAME}")
-    return "\n".join(sorted(lines, key=lambda line: line[66:])) + "\n"
+    """The text of `SHA256SUMS`: every stored body, and the seal itself, by file name."""
+    digests = {SEAL_NAME: hashlib.sha256(seal.encode()).hexdigest()}
+    for holding in holdings.values():
+        version = _stored_version(holding)
+        if version is not None:
+            digests[name_of(version.path)] = version.sha256.hex()
+    return "".join(f"{digest}  {name}\n" for name, digest in sorted(digests.items()))
 
 
-def _is_stored(holding: Holding) -> bool:
-    return holding.item.state in HOLDING_STATES and holding.version is not None
-
-
-def _path(holding: Holding) -> str:
-    return holding.version.path if holding.version else leaf_of(holding.item.key)
-
-
-def _sha256(holding: Holding) -> str:
-    return holding.item.sha256.hex() if holding.item.sha256 else ""
+def _stored_version(holding: Holding) -> Version | None:
+    """The body that lies under the final name, if there is one."""
+    return holding.version if holding.item.state in HOLDING_STATES else None
 
 
 def _entry(holding: Holding) -> dict[str, Any]:
-    item, version = holding.item, holding.version
-    if not _is_stored(holding) or version is None:
+    item, version = holding.item, _stored_version(holding)
+    if version is None:
         return {
             "state": item.state.name.lower(),
             "reason": item.reason,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -15,10 +16,11 @@ import msgspec
 from filingd.core.errors import FilingdError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from filingd.core.model import Member
 
+STRUCTURED_DATASETS = frozenset({"json", "xbrl"})  # a filing made as PDF has none of these
 # Section 7.2, all nineteen, as `folded` spells them.
 KNOWN_FIELDS = frozenset(
     {
@@ -27,8 +29,12 @@ KNOWN_FIELDS = frozenset(
         "activitycode", "generalassemblydate", "accountingdataurl", "dataversion", "improvementdate", "correcteddata",
     }
 )  # fmt: skip
-_REFERENCE = re.compile(r"\d{4}-\d+")
+NO_MODEL = "?"
+_REFERENCE_IN_NAME = re.compile(r"(\d{4}-\d+)(?![0-9A-Za-z])")
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _MAX_UNKNOWN_FIELDS = 20  # enough to see what changed, bounded whatever arrives
+_MAX_FIELD_NAME = 60
+_EXTENSIONS = frozenset({".json", ".xbrl", ".pdf"})
 
 
 class PayloadError(FilingdError):
@@ -41,52 +47,60 @@ def folded(key: str) -> str:
 
 
 def reference_of(member_name: str) -> str | None:
-    """The reference number in a member name: `{ref}.json` and `{ref}-reference.json` both occur (section 15.8)."""
-    found = _REFERENCE.match(member_name.rpartition("/")[2])
-    return found.group() if found else None
+    """The reference number a member name begins with: `{ref}.json` and `{ref}-reference.json` both occur (section 15.8)."""
+    found = _REFERENCE_IN_NAME.match(_base_name(member_name))
+    return found[1] if found else None
 
 
 def is_pdf_only(model_type: str) -> bool:
     """Whether a filing of this model was filed as PDF, so that no JSON and no XBRL exist (section 7.2)."""
-    return model_type.endswith("-p")
+    return model_type.lower().endswith("-p")
+
+
+# ------------------------------------------------------------------------------------------------- the references zip
 
 
 class ReferencesInspector:
-    """Reads every member of a references zip while it passes; keeps reference and model as the member's note."""
+    """Reads every JSON member of a references zip while it passes; notes reference and model of each filing in it.
+
+    A member of another kind is left alone; having no note, it keeps the day open (see `strangers_in`).
+    """
 
     def __init__(self) -> None:
         self._filings = 0
         self._pdf_only = 0
         self._without_enterprise = 0
+        self._without_model = 0
         self._known_fields: set[str] = set()
-        self._unknown_fields: set[str] = set()
-        self._casings: Counter[str] = Counter()
+        self._unknown_fields: Counter[str] = Counter()
+        self._casings: set[str] = set()
 
     def wants(self, name: str) -> bool:
-        """Every file is looked at; what is no JSON is an error, not something to pass over."""
-        return not name.endswith("/")
+        """Whether the member is called a JSON file."""
+        return name.lower().endswith(".json")
 
     def member(self, name: str, data: bytes) -> str | None:
-        """Take one member: an object, or a list of them.
+        """Take one member: an object, or a list of them. The note has one line `reference model` for each.
 
         Raises:
             PayloadError: it is no JSON, or nothing in it is known.
         """
         try:
-            decoded = msgspec.json.decode(data)
-        except msgspec.DecodeError as error:
+            decoded = msgspec.json.decode(data.removeprefix(_BYTE_ORDER_MARK))
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise PayloadError(f"{name} in the references zip is not JSON ({error}).") from error
         records = decoded if isinstance(decoded, list) else [decoded]
-        return "\n".join(self._take(name, record) for record in records)
+        return "\n".join(self._take(name, record) for record in records) or None
 
     def facts(self) -> Mapping[str, Any]:
-        """Counts over all members."""
+        """Counts over all members; `unknown_fields` says in how many filings each such field was seen."""
         return {
             "filings": self._filings,
             "pdf_only": self._pdf_only,
             "without_enterprise": self._without_enterprise,
+            "without_model": self._without_model,
             "known_fields": len(self._known_fields),
-            "unknown_fields": sorted(self._unknown_fields),
+            "unknown_fields": dict(sorted(self._unknown_fields.items())),
             "casing": "+".join(sorted(self._casings)),
         }
 
@@ -94,51 +108,105 @@ class ReferencesInspector:
         if not isinstance(record, dict):
             raise PayloadError(f"{name} in the references zip holds no object.")
         fields = {folded(key): value for key, value in record.items()}
-        known = KNOWN_FIELDS & fields.keys()
-        if not known:
+        if not KNOWN_FIELDS & fields.keys():
             raise PayloadError(
                 f"{name} in the references zip parses, but none of its fields is known "
                 f"({', '.join(list(record)[:5])}…). The bank may have changed the format."
             )
-        self._count(record, fields, known)
         reference = fields.get("referencenumber") or reference_of(name)
-        if not isinstance(reference, str) or not reference:
-            raise PayloadError(f"{name} in the references zip has no reference number.")
-        return f"{reference} {fields.get('modeltype') or '?'}"
+        if not _is_word(reference):
+            raise PayloadError(f"{name} in the references zip has no usable reference number.")
+        model = fields.get("modeltype")
+        self._count(fields, has_model=_is_word(model))
+        self._note_fields(record)
+        return f"{reference} {model if _is_word(model) else NO_MODEL}"
 
-    def _count(
-        self, record: Mapping[str, object], fields: Mapping[str, object], known: frozenset[str]
-    ) -> None:
+    def _count(self, fields: Mapping[str, object], *, has_model: bool) -> None:
         self._filings += 1
-        self._pdf_only += is_pdf_only(str(fields.get("modeltype") or ""))
+        self._pdf_only += has_model and is_pdf_only(str(fields["modeltype"]))
+        self._without_model += not has_model
         self._without_enterprise += not fields.get("enterprisenumber")
-        self._known_fields |= known
-        if len(self._unknown_fields) < _MAX_UNKNOWN_FIELDS:
-            self._unknown_fields |= fields.keys() - KNOWN_FIELDS
-        self._casings["pascal" if next(iter(record))[:1].isupper() else "camel"] += 1
+
+    def _note_fields(self, record: Mapping[str, object]) -> None:
+        for key in record:
+            plain, shown = folded(key), key[:_MAX_FIELD_NAME]
+            if plain in KNOWN_FIELDS:
+                self._known_fields.add(plain)
+                self._casings.add("pascal" if key[:1].isupper() else "camel")
+            elif shown in self._unknown_fields or len(self._unknown_fields) < _MAX_UNKNOWN_FIELDS:
+                self._unknown_fields[shown] += 1
 
 
 def filings_of(members: Iterable[Member]) -> dict[str, str]:
-    """Reference number to model type, over the members of a references zip, from the notes its inspector left."""
-    return dict(pair for member in members for pair in _noted(member))
+    """Reference number to model type, over the members of a references zip, from the notes its inspector left.
+
+    A filing that is listed twice counts as filed as PDF only if both lines say so: the more is expected of the zips.
+    """
+    found: dict[str, str] = {}
+    for reference, model in _noted(members):
+        if reference not in found or is_pdf_only(found[reference]):
+            found[reference] = model
+    return found
 
 
-def references_of(members: Iterable[Member]) -> tuple[frozenset[str], tuple[str, ...]]:
-    """The reference numbers a document zip holds, and the member names that carry none."""
-    found: set[str] = set()
-    odd: list[str] = []
+def strangers_in(members: Iterable[Member]) -> tuple[str, ...]:
+    """The members of a references zip in which no filing was found."""
+    return tuple(member.name for member in _files(members) if not member.note)
+
+
+def _noted(members: Iterable[Member]) -> Iterator[tuple[str, str]]:
     for member in members:
-        if member.name.endswith("/"):
-            continue
+        for line in member.note.split("\n") if member.note else ():
+            reference, _, model = line.partition(" ")
+            yield reference, model
+
+
+def _is_word(value: object) -> bool:
+    """Whether it can stand in a note: a text without blanks."""
+    return isinstance(value, str) and bool(value) and not any(sign.isspace() for sign in value)
+
+
+# ------------------------------------------------------------------------------------------------- a document zip
+
+
+@dataclass(frozen=True, slots=True)
+class Documents:
+    """What a document zip holds, by reference number. The two other fields name members that fit no filing."""
+
+    references: frozenset[str]
+    repeated: tuple[str, ...]  # references that more than one member claims
+    strangers: tuple[str, ...]  # no reference number in the name, or a file of another dataset
+
+
+def documents_in(dataset: str, members: Iterable[Member]) -> Documents:
+    """The filings a document zip holds, told by the names of its members (section 8)."""
+    found: Counter[str] = Counter()
+    strangers: list[str] = []
+    for member in _files(members):
         reference = reference_of(member.name)
-        if reference is None:
-            odd.append(member.name)
+        if reference is None or not _may_be(dataset, member.name):
+            strangers.append(member.name)
         else:
-            found.add(reference)
-    return frozenset(found), tuple(odd)
+            found[reference] += 1
+    repeated = tuple(sorted(reference for reference, count in found.items() if count > 1))
+    return Documents(frozenset(found), repeated, tuple(strangers))
 
 
-def _noted(member: Member) -> Iterator[tuple[str, str]]:
-    for line in (member.note or "").splitlines():
-        reference, _, model = line.partition(" ")
-        yield reference, model
+def _may_be(dataset: str, name: str) -> bool:
+    """Whether the extension does not say that this is a file of another dataset."""
+    base = _base_name(name).lower()
+    extension = base[base.rfind(".") :]
+    return extension == f".{dataset}" or extension not in _EXTENSIONS
+
+
+def _files(members: Iterable[Member]) -> Sequence[Member]:
+    return [member for member in members if not member.name.endswith("/")]
+
+
+def file_count(members: Iterable[Member]) -> int:
+    """How many members are files, not folders."""
+    return len(_files(members))
+
+
+def _base_name(name: str) -> str:
+    return name.rpartition("/")[2]

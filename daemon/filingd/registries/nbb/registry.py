@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 from typing import TYPE_CHECKING
 
 from filingd.core.model import leaf_of
-from filingd.registries.nbb import answers, requests, sealing, timeline
+from filingd.registries.nbb import answers, planning, requests, sealing, timeline
+from filingd.registries.nbb.rules import DATASETS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,7 +27,10 @@ if TYPE_CHECKING:
     )
     from filingd.registries.nbb.rules import NbbRules
 
-_TARGET = re.compile(r"nbb/authentic/\d{4}/\d{2}/(?P<day>\d{4}-\d{2}-\d{2})/(?P<dataset>[a-z]+)\.zip")
+_TARGET = re.compile(
+    rf"{timeline.FAMILY}/\d{{4}}/\d\d/(?P<day>\d{{4}}-\d\d-\d\d)/(?P<dataset>{'|'.join(DATASETS)})\.zip",
+    re.ASCII,
+)
 
 
 class NbbRegistry:
@@ -41,10 +46,10 @@ class NbbRegistry:
         return list(self._rules.products.values())
 
     def expected(self, now: float) -> Sequence[str]:
-        return timeline.expected_keys(self._rules, now)
+        return planning.expected_keys(self._rules, now)
 
     def plan(self, now: float, known: Mapping[str, Item]) -> Sequence[Change]:
-        return timeline.plan(self._rules, now, known)
+        return planning.plan(self._rules, now, known)
 
     def request(self, item: Item, now: float) -> Attempt | Deferral:
         return requests.request(self._rules, item, now)
@@ -52,8 +57,7 @@ class NbbRegistry:
     def interpret(
         self, item: Item, attempt: Attempt, answer: Answer, siblings: Mapping[str, Holding], now: float
     ) -> Verdict:
-        del attempt  # every route of this registry answers in the same terms
-        return answers.interpret(self._rules, item, answer, siblings, now)
+        return answers.interpret(self._rules, item, attempt, answer, siblings, now)
 
     def judge(self, group: str, holdings: Mapping[str, Holding], now: float) -> Judgement:
         return sealing.judge(self._rules, group, holdings, now)
@@ -64,7 +68,18 @@ class NbbRegistry:
 
     def key_of(self, target: str) -> str | None:
         found = _TARGET.fullmatch(target)
-        return f"{timeline.FAMILY}/{found['day']}/{found['dataset']}" if found else None
+        day = _date(found["day"]) if found else None
+        if found is None or day is None:
+            return None
+        key = timeline.key_for(day, found["dataset"])
+        return key if self.target(key) == target else None
 
     def body_plan(self, key: str) -> BodyPlan:
         return requests.body_plan(self._rules, leaf_of(key))
+
+
+def _date(text: str) -> dt.date | None:
+    try:
+        return dt.date.fromisoformat(text)
+    except ValueError:
+        return None

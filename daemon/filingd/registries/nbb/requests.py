@@ -19,13 +19,13 @@ def request(rules: NbbRules, item: Item, now: float) -> Attempt | Deferral:
     day, dataset = timeline.day_of(item.key), leaf_of(item.key)
     where = timeline.place(rules, day, dataset, now, timeline.refusals_of(item))
     if where.opens_at is None or where.opens_at > now:
-        return Deferral(where.reason or "not_published_yet", where.lane, where.opens_at)
+        return Deferral(where.reason or timeline.NOT_PUBLISHED_YET, where.lane, where.opens_at)
     product = where.lane.rpartition("/")[2]
     operation = rules.operations[product, dataset]
     return Attempt(
         lane=where.lane,
         route=f"{product}/{dataset}",
-        url=rules.base_url.rstrip("/") + operation.path.format(date=day.isoformat()),
+        url=rules.base_url.rstrip("/") + operation.path.replace("{date}", day.isoformat()),
         headers=(("Accept", operation.accept), ("Cache-Control", "no-cache")),
         secret_header=KEY_HEADER,
         body=body_plan(rules, dataset),

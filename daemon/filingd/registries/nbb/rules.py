@@ -31,6 +31,7 @@ class NbbRules:
     datasets: tuple[str, ...] = DATASETS
     operations: Mapping[tuple[str, str], Operation] = field(default_factory=lambda: DEFAULT_OPERATIONS)
     # 6.2: the extract of day D opens on D+1 and closes about D+30; the archive opens about then, for three years.
+    # An edge that is known exactly is said by three equal ages: the extract's maximum, its last try, giving up.
     settles_at: dt.time = dt.time(5, 0)
     extract_max_age_days: int = 30
     extract_last_try_age_days: int = 33
@@ -55,5 +56,5 @@ class NbbRules:
     retry_cap_s: float = 15 * 60.0
     give_up_pause_s: float = DAY_S
     max_body_bytes: int = 20 * 1024**3
-    zip_limits: ZipLimits = ZipLimits()
+    zip_limits: ZipLimits = field(default_factory=ZipLimits)
     send_request_id: bool = True

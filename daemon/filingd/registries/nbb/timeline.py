@@ -1,28 +1,36 @@
-"""One timeline: which items should exist, by which products they can be had at their age, and in which order."""
+"""One timeline: publication days, the products that serve a day at its age, and the order in which days are worked off.
+
+What is known of the windows is rough (NBB reference, section 6.2): the extract serves a day from the next day on until
+about its 30th day, the archive from about then for three years. Where an edge may lie, both products are asked, and
+"not found" is no proof of anything (`is_doubtful`).
+"""
 
 from __future__ import annotations
 
 import datetime as dt
 import functools
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import holidays
 
 from filingd.core import calendar
-from filingd.core.lifecycle import Event, next_state
-from filingd.core.model import LEASED_STATES, Change, Item, State, leaf_of
 from filingd.registries.nbb.routes import AUTHENTIC_ARCHIVE, EXTRACT
+from filingd.registries.nbb.rules import DATASETS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
+    from filingd.core.model import Item
     from filingd.registries.nbb.rules import NbbRules
 
 FAMILY = "nbb/authentic"
 REFERENCES = "references"
-NO_ROUTE = "no_route"
-OUTSIDE_WINDOW = "outside_window"
+
+# Reasons of items that wait or cannot be had.
+NOT_PUBLISHED_YET = "not_published_yet"
+WAITS_FOR_ARCHIVE = "waits_for_archive"
+NO_ROUTE = "no_route"  # its window is open, but at a product that is not subscribed
+OUTSIDE_WINDOW = "outside_window"  # older than anything the archive keeps
+ROLLED_OUT = "rolled_out"  # the archive was asked for it past its nominal edge, and no longer had it
 
 # Order of work (DESIGN): what is new, what will be lost soonest, the rest newest first.
 _CLASS_NEW = 0
@@ -42,6 +50,9 @@ class Place:
     reason: str | None = None
 
 
+# ------------------------------------------------------------------------------------------------- names
+
+
 def key_for(day: dt.date, dataset: str) -> str:
     """The item key of one dataset of one publication day."""
     return f"{FAMILY}/{day.isoformat()}/{dataset}"
@@ -49,8 +60,7 @@ def key_for(day: dt.date, dataset: str) -> str:
 
 def day_of(key: str) -> dt.date:
     """The publication day an item or group key speaks of."""
-    parts = key.split("/")
-    return dt.date.fromisoformat(parts[2])
+    return dt.date.fromisoformat(key.split("/")[2])
 
 
 def lane_name(product: str) -> str:
@@ -58,73 +68,70 @@ def lane_name(product: str) -> str:
     return f"nbb/{product}"
 
 
+# ------------------------------------------------------------------------------------------------- windows
+
+
 def first_open_at(rules: NbbRules, day: dt.date) -> float:
     """When a day counts as published: the settling hour of the next day (section 6.2)."""
-    return calendar.instant_of(calendar.later_by(day, 1), rules.settles_at, rules.zone)
+    return _settled_at(rules, day, 1)
 
 
 def products_at(rules: NbbRules, age_days: int) -> tuple[str, ...]:
     """The subscribed products that may serve a day of this age, the likeliest first (section 6.2, edge rule)."""
     windows = (
         (EXTRACT, 1, rules.extract_last_try_age_days),
-        (AUTHENTIC_ARCHIVE, rules.archive_min_age_days, rules.archive_max_age_days + rules.edge_slack_days),
+        (AUTHENTIC_ARCHIVE, rules.archive_min_age_days, _archive_last_try_age(rules)),
     )
     return tuple(name for name, low, high in windows if name in rules.products and low <= age_days <= high)
 
 
-def place(rules: NbbRules, day: dt.date, dataset: str, now: float, refusals: int = 0) -> Place:
-    """Where the item of this day and dataset waits now.
+def is_doubtful(rules: NbbRules, age_days: int) -> bool:
+    """Whether "not found" may mean at this age that the day has left one window and not yet entered the next.
 
-    Where two products serve the day, each refusal (nothing there, or a failure) sends it to the other one.
+    The extract is trusted as many days below its nominal edge as it is tried above it (28 to 33 for an edge of 30),
+    the archive from `edge_give_up_age_days` on until the same slack before its own far edge. Where the operator
+    says that the edge is known (all three ages equal), there is no doubt.
     """
-    age = calendar.age_days(day, now, rules.zone)
-    serving = products_at(rules, max(age, 1))
-    priority = _priority(rules, day, dataset, age)
-    if serving:
-        product = serving[refusals % len(serving)]
-        return Place(lane_name(product), priority, first_open_at(rules, day))
-    if AUTHENTIC_ARCHIVE in rules.products and age < rules.archive_min_age_days:
-        opens_on = calendar.later_by(day, rules.archive_min_age_days)
-        opens_at = calendar.instant_of(opens_on, rules.settles_at, rules.zone)
-        return Place(lane_name(AUTHENTIC_ARCHIVE), priority, opens_at, "waits_for_archive")
-    fallback = lane_name(next(iter(rules.products), EXTRACT))
-    too_old = age > rules.archive_max_age_days + rules.edge_slack_days
-    return Place(fallback, priority, None, OUTSIDE_WINDOW if too_old else NO_ROUTE)
+    tried_beyond = rules.extract_last_try_age_days - rules.extract_max_age_days
+    first = rules.extract_max_age_days - tried_beyond + 1
+    return first <= age_days <= rules.edge_give_up_age_days or _is_at_far_edge(rules, age_days)
 
 
-def expected_keys(rules: NbbRules, now: float) -> list[str]:
-    """Every dataset of every calendar day from `since` to yesterday, weekends included, oldest first."""
-    yesterday = calendar.later_by(calendar.day_at(now, rules.zone), -1)
-    return [
-        key_for(day, dataset)
-        for day in calendar.days_from(rules.since, yesterday)
-        for dataset in rules.datasets
-    ]
+def may_be_refused_as_invalid(rules: NbbRules, age_days: int) -> bool:
+    """Whether a date of this age may lie outside the window of whoever is asked (section 11, row 3)."""
+    band_begins = min(rules.archive_min_age_days, rules.extract_max_age_days)
+    band_ends = max(rules.extract_last_try_age_days, rules.edge_give_up_age_days)
+    return age_days <= 1 or band_begins <= age_days <= band_ends or _is_at_far_edge(rules, age_days)
 
 
-def plan(rules: NbbRules, now: float, known: Mapping[str, Item]) -> Sequence[Change]:
-    """What has to change so that every expected item exists and waits in the right place."""
-    changes = (_planned(rules, key, known.get(key), now) for key in expected_keys(rules, now))
-    return [change for change in changes if change is not None]
+def next_recheck_at(rules: NbbRules, day: dt.date, after_at: float) -> float | None:
+    """When a day should next be fetched again and compared: at the configured ages, while a product serves it."""
+    instants = (
+        _settled_at(rules, day, age) for age in sorted(rules.recheck_ages_days) if products_at(rules, age)
+    )
+    return next((at for at in instants if at > after_at), None)
 
 
-def refusals_of(item: Item) -> int:
-    """How often the item was asked for in vain in the present series."""
-    return item.nothing_count + item.attempts
-
-
-def next_recheck_at(rules: NbbRules, day: dt.date, stored_at: float) -> float | None:
-    """When a stored day should be fetched again and compared: at the configured ages, while a product serves it."""
-    for age in sorted(rules.recheck_ages_days):
-        at = calendar.instant_of(calendar.later_by(day, age), rules.settles_at, rules.zone)
-        if at > stored_at and products_at(rules, age):
-            return at
-    return None
+def is_served_at(rules: NbbRules, day: dt.date, at: float) -> bool:
+    """Whether any subscribed product serves the day at that instant."""
+    return bool(products_at(rules, calendar.age_days(day, at, rules.zone)))
 
 
 def is_working_day(day: dt.date) -> bool:
-    """Whether the bank can be expected to publish: a weekday that is no Belgian public holiday."""
+    """Whether the bank can be expected to publish: a weekday on which Belgium and its banks are not closed."""
     return day.weekday() < 5 and day not in _belgian_holidays(day.year)
+
+
+def _settled_at(rules: NbbRules, day: dt.date, age_days: int) -> float:
+    return calendar.instant_of(calendar.later_by(day, age_days), rules.settles_at, rules.zone)
+
+
+def _archive_last_try_age(rules: NbbRules) -> int:
+    return rules.archive_max_age_days + rules.edge_slack_days
+
+
+def _is_at_far_edge(rules: NbbRules, age_days: int) -> bool:
+    return age_days > rules.archive_max_age_days - rules.edge_slack_days
 
 
 @functools.lru_cache(maxsize=64)
@@ -132,40 +139,53 @@ def _belgian_holidays(year: int) -> frozenset[dt.date]:
     return frozenset(holidays.country_holidays("BE", years=year, categories=("public", "bank")))
 
 
+# ------------------------------------------------------------------------------------------------- places
+
+
+def place(rules: NbbRules, day: dt.date, dataset: str, now: float, refusals: int = 0) -> Place:
+    """Where the item of this day and dataset waits now.
+
+    Where two products serve the day, each refusal (nothing there, or a failure) sends it to the other one.
+    """
+    age = max(calendar.age_days(day, now, rules.zone), 1)
+    priority = _priority(rules, day, dataset, age)
+    serving = products_at(rules, age)
+    if serving:
+        product = serving[refusals % len(serving)]
+        return Place(lane_name(product), priority, _opens_at(rules, day, product))
+    if AUTHENTIC_ARCHIVE in rules.products and age < rules.archive_min_age_days:
+        opens_at = _opens_at(rules, day, AUTHENTIC_ARCHIVE)
+        return Place(lane_name(AUTHENTIC_ARCHIVE), priority, opens_at, WAITS_FOR_ARCHIVE)
+    any_lane = lane_name(next(iter(rules.products), EXTRACT))
+    reason = OUTSIDE_WINDOW if age > _archive_last_try_age(rules) else NO_ROUTE
+    return Place(any_lane, priority, None, reason)
+
+
+def refusals_of(item: Item) -> int:
+    """How often the item was asked for in vain in the present series."""
+    return item.nothing_count + item.attempts
+
+
+def _opens_at(rules: NbbRules, day: dt.date, product: str) -> float:
+    return _settled_at(rules, day, 1 if product == EXTRACT else max(rules.archive_min_age_days, 1))
+
+
 def _priority(rules: NbbRules, day: dt.date, dataset: str, age: int) -> int:
-    rank = rules.datasets.index(dataset) if dataset in rules.datasets else len(rules.datasets)
+    # References come first whatever the order in the configuration: documents are judged by them.
+    rank = DATASETS.index(dataset) if dataset in DATASETS else len(DATASETS)
     if age <= 1:
         return _CLASS_NEW + rank
-    last_age = (
-        rules.archive_max_age_days if AUTHENTIC_ARCHIVE in rules.products else rules.extract_max_age_days
-    )
-    closing_ages = (rules.extract_max_age_days, last_age)
-    if any(last - _CLOSING_DAYS <= age <= last for last in closing_ages):
+    if _is_closing(rules, age):
         return _CLASS_CLOSING + day.toordinal() * 10 + rank
     return _CLASS_REST + (_LAST_ORDINAL - day.toordinal()) * 10 + rank
 
 
-def _planned(rules: NbbRules, key: str, known: Item | None, now: float) -> Change | None:
-    where = place(rules, day_of(key), leaf_of(key), now, refusals_of(known) if known else 0)
-    if known is None:
-        return Change(None, _new_item(key, where))
-    if known.state in LEASED_STATES:
-        return None
-    if known.state is State.ABSENT and known.reason in {NO_ROUTE, OUTSIDE_WINDOW}:
-        return _revived(known, where)
-    if known.due_at is None or (known.lane, known.priority) == (where.lane, where.priority):
-        return None
-    return Change(known.state, replace(known, lane=where.lane, priority=where.priority))
-
-
-def _new_item(key: str, where: Place) -> Item:
-    state = State.DUE if where.opens_at is not None else State.ABSENT
-    return Item(key, where.lane, state, where.priority, where.opens_at, reason=where.reason)
-
-
-def _revived(known: Item, where: Place) -> Change | None:
-    if where.opens_at is None:
-        return None
-    state = next_state(known.state, Event.RETRIED)
-    return Change(known.state, replace(known, state=state, lane=where.lane, priority=where.priority,
-                                       due_at=where.opens_at, reason=where.reason, attempts=0))  # fmt: skip
+def _is_closing(rules: NbbRules, age: int) -> bool:
+    """Whether a window that is open to us closes within days, or may have closed already."""
+    edges = (
+        (EXTRACT, rules.extract_max_age_days, rules.extract_last_try_age_days),
+        (AUTHENTIC_ARCHIVE, rules.archive_max_age_days, _archive_last_try_age(rules)),
+    )
+    return any(
+        name in rules.products and last - _CLOSING_DAYS <= age <= last_try for name, last, last_try in edges
+    )

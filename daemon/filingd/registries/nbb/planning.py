@@ -1,0 +1,98 @@
+"""Which items should exist, and what has to change so that they do and wait in the right place."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from filingd.core import calendar
+from filingd.core.lifecycle import Event, next_state
+from filingd.core.model import LEASED_STATES, Change, Item, State, leaf_of
+from filingd.registries.nbb import timeline
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from filingd.registries.nbb.rules import NbbRules
+    from filingd.registries.nbb.timeline import Place
+
+# An item with one of these reasons waits for an hour on the calendar and for nothing else.
+_CALENDAR_REASONS = frozenset({None, timeline.NOT_PUBLISHED_YET, timeline.WAITS_FOR_ARCHIVE})
+_REVIVABLE_REASONS = frozenset({timeline.NO_ROUTE, timeline.OUTSIDE_WINDOW})
+
+
+def expected_keys(rules: NbbRules, now: float) -> list[str]:
+    """Every dataset of every calendar day from `since` to yesterday, weekends included, oldest first."""
+    yesterday = calendar.later_by(calendar.day_at(now, rules.zone), -1)
+    return [
+        timeline.key_for(day, dataset)
+        for day in calendar.days_from(rules.since, yesterday)
+        for dataset in rules.datasets
+    ]
+
+
+def plan(rules: NbbRules, now: float, known: Mapping[str, Item]) -> Sequence[Change]:
+    """What has to change so that every expected item exists and waits in the right place. Planning twice changes nothing."""
+    changes = (_planned(rules, key, known.get(key), now) for key in expected_keys(rules, now))
+    return [change for change in changes if change is not None]
+
+
+def _planned(rules: NbbRules, key: str, known: Item | None, now: float) -> Change | None:
+    day, dataset = timeline.day_of(key), leaf_of(key)
+    where = timeline.place(rules, day, dataset, now, timeline.refusals_of(known) if known else 0)
+    if known is None:
+        return Change(None, _new_item(key, where))
+    if known.state in LEASED_STATES:
+        return None
+    if known.state is State.ABSENT:
+        return _revived(rules, known, where, now)
+    if known.due_at is None:
+        return None
+    after = _without_route(known, where) if where.opens_at is None else _moved(known, where)
+    return None if after == known else Change(known.state, after)
+
+
+def _new_item(key: str, where: Place) -> Item:
+    state = State.DUE if where.opens_at is not None else State.ABSENT
+    return Item(key, where.lane, state, where.priority, where.opens_at, reason=where.reason)
+
+
+def _moved(known: Item, where: Place) -> Item:
+    moved = replace(known, lane=where.lane, priority=where.priority)
+    never_asked = known.state is State.DUE and timeline.refusals_of(known) == 0
+    if never_asked and known.reason in _CALENDAR_REASONS:
+        # It may open earlier than was thought: a product was subscribed, the settling hour was changed.
+        return replace(moved, due_at=where.opens_at, reason=where.reason)
+    return moved
+
+
+def _without_route(known: Item, where: Place) -> Item:
+    """Nobody serves it any more: what is wanted is absent, what is had (or known to be empty) is not asked for again."""
+    if known.state in {State.STORED, State.EMPTY}:
+        return replace(known, due_at=None)
+    state = next_state(known.state, Event.ABSENT)
+    return replace(known, state=state, priority=where.priority, due_at=None, reason=where.reason)
+
+
+def _revived(rules: NbbRules, known: Item, where: Place, now: float) -> Change | None:
+    if where.opens_at is None or not _may_be_revived(rules, known, now):
+        return None
+    state = next_state(known.state, Event.RETRIED)
+    revived = replace(
+        known,
+        state=state,
+        lane=where.lane,
+        priority=where.priority,
+        due_at=where.opens_at,
+        reason=where.reason,
+        attempts=0,
+    )
+    return Change(known.state, revived)
+
+
+def _may_be_revived(rules: NbbRules, known: Item, now: float) -> bool:
+    if known.reason == timeline.ROLLED_OUT:
+        # Only when the operator moved the edge: the archive itself has said that it no longer has the day.
+        age = calendar.age_days(timeline.day_of(known.key), now, rules.zone)
+        return age <= rules.archive_max_age_days
+    return known.reason in _REVIVABLE_REASONS
