@@ -415,3 +415,17 @@ async def test_a_restart_keeps_slowdown_park_and_key() -> None:
     assert (again.state.slowdown, again.state.key_index) == (2.0, 1)
     assert again.opens_in_s() == pytest.approx(600.0)
     assert again.calls_per_s == 0.5
+
+
+async def test_a_change_whose_caller_is_cancelled_becomes_durable_all_the_same() -> None:
+    clock = FakeClock()
+    row = Row(clock, latency_s=1.0)
+    pacer = pacer_of(clock, row)
+    first = asyncio.create_task(pacer.change(lambda state: replace(state, strikes=1)))
+    await clock.sleep(0.5)
+    second = asyncio.create_task(pacer.change(lambda state: replace(state, strikes=2)))
+    await clock.sleep(0.1)
+    second.cancel()
+    await first
+    await clock.sleep(2.0)
+    assert [state.strikes for state in row.saved] == [1, 2]
