@@ -1,4 +1,4 @@
-"""What every test has: a guard that fails it when filingd blocks the event loop."""
+"""What every test has: a guard that fails it when filingd blocks the event loop, and patient property tests."""
 
 from __future__ import annotations
 
@@ -6,9 +6,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 from blockbuster import BlockBusterFunction, blockbuster_ctx
+from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+# A busy machine is not a defect: properties are about what happens, never about how fast.
+settings.register_profile("filingd", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("filingd")
 
 _NOT_IN_ITS_LIST = ("os.fsync", "os.fdatasync", "os.write", "os.ftruncate", "os.preadv", "os.pread")
 
