@@ -7,9 +7,10 @@ import json
 import zipfile
 from typing import TYPE_CHECKING, Any
 
+import aiohttp
 import pytest
 
-from support.raw_http import KEY, REFERENCES, Reply, ask
+from support.raw_http import KEY, REFERENCES, Reply, ask, standard_headers
 from support.sandbox import InProcessSandbox
 
 if TYPE_CHECKING:
@@ -348,6 +349,31 @@ async def test_windows_are_knobs() -> None:
         assert (
             await get_sandbox_status(sandbox, "/authentic-archive/2025-11-20/references", key="3" * 32) == 200
         )
+
+
+async def test_the_archives_edge_can_be_moved() -> None:
+    path = "/authentic-archive/2023-11-17/references"
+    async with InProcessSandbox(archive_edge_shift_days=3) as sandbox:
+        assert await get_sandbox_status(sandbox, path, key="3" * 32) == 200
+    async with InProcessSandbox(archive_edge_shift_days=2) as sandbox:
+        assert await get_sandbox_status(sandbox, path, key="3" * 32) == 404
+
+
+async def test_one_connection_serves_many_requests(sandbox: Sandbox) -> None:
+    connector = aiohttp.TCPConnector(limit=1)
+    opened = []
+    tracing = aiohttp.TraceConfig()
+
+    async def count(*_: object) -> None:
+        opened.append(1)
+
+    tracing.on_connection_create_end.append(count)
+    async with aiohttp.ClientSession(connector=connector, trace_configs=[tracing]) as session:
+        for path, accept in [(DAY, REFERENCES), (TODAY, REFERENCES), (DAY, "text/html"), (DAY, REFERENCES)]:
+            async with session.get(sandbox.base_url + path, headers=standard_headers(accept=accept)) as reply:
+                await reply.read()
+    assert [entry.status for entry in sandbox.journal.entries({})] == [200, 400, 415, 200]
+    assert len(opened) == 1
 
 
 async def test_not_yet_nothing_there_and_outside_cannot_be_told_apart() -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from filingd.sandbox.clock import parse_instant
 from filingd.sandbox.faults import rules_from
-from support.raw_http import REFERENCES, Reply, ask
+from support.raw_http import REFERENCES, Reply, ask, standard_headers
 from support.sandbox import InProcessSandbox
 
 if TYPE_CHECKING:
@@ -340,6 +340,18 @@ async def test_a_huge_zip_has_the_days_own_members_and_the_size_it_declares(sand
     assert len(reply.raw_body) == int(reply.headers["content-length"]) > 40_000_000
     assert [name[:13] for name in archive.namelist()] == [name[:13] for name in references]
     assert archive.testzip() is None
+
+
+async def test_a_client_that_leaves_in_the_middle_is_noticed_and_costs_nothing_more(sandbox: Sandbox) -> None:
+    arm(sandbox, {"kind": "huge", "total_bytes": 10**9}, dataset="pdf")
+    host, _, port = sandbox.base_url.removeprefix("http://").rpartition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    lines = [f"{name}: {value}" for name, value in standard_headers(accept="application/x.zip+pdf").items()]
+    writer.write("\r\n".join([f"GET {DOCUMENTS} HTTP/1.1", "Host: x", *lines, "", ""]).encode())
+    await reader.readexactly(1_000_000)
+    writer.transport.abort()
+    await outcome_of(sandbox, "client_closed")
+    assert 900_000 < sandbox.journal.entries({})[-1].body_bytes < 50_000_000
 
 
 @pytest.mark.parametrize(("change", "difference"), [("added", 1), ("removed", -1), ("figures", 0)])

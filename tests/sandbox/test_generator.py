@@ -139,7 +139,7 @@ def test_some_days_have_one_big_xbrl_and_late_filings_are_a_share() -> None:
 
 
 def test_deposit_comes_before_publication_and_the_sentinel_dates_occur() -> None:
-    filings = month(scale=1.0)
+    filings = month()
     assert all(filing.deposited_on < filing.published_on for filing in filings)
     assert any(filing.exercise_start == dt.date(1900, 1, 1) for filing in filings)
     assert any(filing.assembly_on == dt.date(9999, 1, 1) for filing in filings)

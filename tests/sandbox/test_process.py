@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support.raw_http import Reply, ask
+from support.raw_http import REFERENCES, Reply, ask
 from support.sandbox import Admin, AdminError, SandboxProcess
 
 if TYPE_CHECKING:
@@ -38,8 +38,8 @@ def admin(running: SandboxProcess) -> Iterator[Admin]:
     running.admin.clear_faults()
 
 
-def get(sandbox: SandboxProcess, path: str = DAY, key: str = "1" * 32) -> Reply:
-    return asyncio.run(ask(sandbox.base_url, path, key=key))
+def get(sandbox: SandboxProcess, path: str = DAY, key: str = "1" * 32, accept: str = REFERENCES) -> Reply:
+    return asyncio.run(ask(sandbox.base_url, path, key=key, accept=accept, patience_s=60.0))
 
 
 def filingd(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -144,6 +144,13 @@ def test_the_journal_answers_exactly_and_can_be_filtered(running: SandboxProcess
     assert not re.search(r"([0-9a-f])\1{31}", json.dumps(admin.journal()))
 
 
+def test_the_schema_of_rules_and_settings_can_be_asked_for(admin: Admin) -> None:
+    schema = admin.request("GET", "/schema")
+    settings = schema["settings"]["$defs"]["SandboxSettings"]["properties"]
+    assert {"scale", "framing", "ranges"} <= set(settings)
+    assert "refuse_accept" in json.dumps(schema["faults"])
+
+
 def test_the_registrys_port_closes_and_opens_again(running: SandboxProcess, admin: Admin) -> None:
     admin.listening(open_door=False)
     with pytest.raises(ConnectionRefusedError):
@@ -192,6 +199,27 @@ def test_the_journal_file_survives_the_sandboxs_own_death(tmp_path: Path) -> Non
     assert sandbox.base_url == first_url
     assert get(sandbox).status == 200
     sandbox.stop()
+
+
+def test_it_stops_at_once_while_a_very_large_day_is_being_made(tmp_path: Path) -> None:
+    sandbox = SandboxProcess(
+        clock="2026-11-20T12:30",
+        directory=tmp_path,
+        scale=1.0,
+        framing="length",
+        filings_on={"2026-11-19": 20_000},
+    ).start()
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        waiting = pool.submit(
+            get, sandbox, DAY.replace("references", "accountingData"), accept="application/x.zip+pdf"
+        )
+        deadline_s = time.monotonic() + 5
+        while sandbox.admin.summary()["open"] == 0:
+            assert time.monotonic() < deadline_s
+        started_s = time.monotonic()
+        assert sandbox.stop() == 0
+        assert time.monotonic() - started_s < 10.0
+        assert waiting.result().status == 0
 
 
 def test_a_port_in_use_is_said_in_one_line_and_is_exit_code_5() -> None:

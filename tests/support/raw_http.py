@@ -52,15 +52,15 @@ class Reply:
 
 
 def _without_chunks(raw: bytes) -> bytes:
-    body = b""
-    while raw:
-        size, _, rest = raw.partition(b"\r\n")
-        length = int(size or b"0", 16)
-        body += rest[:length]
-        raw = rest[length + 2 :]
+    body, position = bytearray(), 0
+    while position < len(raw):
+        line_end = raw.find(b"\r\n", position)
+        length = int(raw[position:line_end], 16) if line_end >= 0 else 0
         if not length:
             break
-    return body
+        body += raw[line_end + 2 : line_end + 2 + length]
+        position = line_end + 2 + length + 2
+    return bytes(body)
 
 
 def standard_headers(key: str = "1" * 32, accept: str = REFERENCES) -> dict[str, str]:
@@ -94,7 +94,7 @@ async def ask(
 
 
 async def _read_all(reader: asyncio.StreamReader, reply: Reply, patience_s: float) -> None:
-    received = b""
+    received = bytearray()
     try:
         while chunk := await asyncio.wait_for(reader.read(65536), patience_s):
             received += chunk
@@ -102,4 +102,4 @@ async def _read_all(reader: asyncio.StreamReader, reply: Reply, patience_s: floa
         reply.reset = True
     except TimeoutError:
         reply.silent = True
-    reply.head, _, reply.raw_body = received.partition(b"\r\n\r\n")
+    reply.head, _, reply.raw_body = bytes(received).partition(b"\r\n\r\n")

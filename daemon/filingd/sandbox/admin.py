@@ -1,13 +1,16 @@
 """The administration port: JSON in, JSON out, on its own loopback port and never under the registry's paths.
 
-GET  /health                        alive, listening or not GET  POST /clock                    {"at":
-instant, "advance_s": n, "rate": n} GET  PUT POST DELETE /faults        PUT replaces all, POST adds one or a
-list, DELETE /faults/ID removes one GET  DELETE /journal                entries; filters as query parameters
-(see `journal.matches`), `limit` GET  /journal/summary               exact answers about the filtered entries;
-`window_s` GET  POST DELETE /keys              {"product", "key", "slot"}; DELETE with {"product", "slot"} or
-{"product", "key"} GET  PUT /settings                  PUT lays the given fields over the present ones GET
-POST /listener                 {"open": false} closes the registry's port, true opens it again GET
-/days/YYYY-MM-DD               what that day holds now: the truth to compare a mirror with
+GET  /health                    alive, listening or not
+GET  /schema                    JSON Schema of fault rules and of the settings
+GET  POST /clock                {"at": instant, "advance_s": n, "rate": n}
+GET  PUT POST DELETE /faults    PUT replaces all, POST adds one or a list, DELETE /faults/ID removes one
+GET  DELETE /journal            entries; filters as query parameters (see `journal.matches`), `limit`
+GET  /journal/summary           exact answers about the filtered entries; `window_s`
+GET  POST DELETE /keys          {"product", "key", "slot"}; DELETE with {"product", "slot" or "key"}
+GET  PUT /settings              PUT lays the given fields over the present ones
+GET  POST /listener             {"open": false} closes the registry's port, true opens it again
+GET  /days/YYYY-MM-DD           what that day holds now, the truth to compare a mirror with;
+                                `product`, and `members=1` for a digest of each member
 """
 
 from __future__ import annotations
@@ -21,9 +24,9 @@ from aiohttp import web
 from filingd.core.errors import ConfigError, FilingdError
 from filingd.sandbox.clock import parse_day, parse_instant, utc_text
 from filingd.sandbox.days import DATASETS
-from filingd.sandbox.faults import Subject, rules_from
+from filingd.sandbox.faults import Rule, Subject, rules_from
 from filingd.sandbox.journal import summarize
-from filingd.sandbox.settings import PRODUCTS, settings_from
+from filingd.sandbox.settings import PRODUCTS, SandboxSettings, settings_from
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -69,6 +72,10 @@ class _Admin:
 
     async def health(self, _: web.Request) -> web.Response:
         return _json({"status": "ok", "listening": self._sandbox.listening, "base_url": self._world.base_url})
+
+    async def schema(self, _: web.Request) -> web.Response:
+        described = {"faults": list[Rule], "settings": SandboxSettings}
+        return _json({name: msgspec.json.schema(kind) for name, kind in described.items()})
 
     # --- clock ---
 
@@ -230,6 +237,7 @@ def make_admin(sandbox: Sandbox) -> web.Application:
     application.router.add_routes(
         [
             web.get("/health", admin.health),
+            web.get("/schema", admin.schema),
             web.get("/clock", admin.get_clock),
             web.post("/clock", admin.post_clock),
             web.get("/faults", admin.get_faults),

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 Dataset = Literal["references", "json", "xbrl", "pdf"]
 DATASETS: tuple[Dataset, ...] = ("references", "json", "xbrl", "pdf")
+_KEPT_FLOWING = 64
 _ONE_DAY = dt.timedelta(days=1)
 # Rough zipped bytes of a document (NBB reference, section 9); decides only whether a day is held or streamed.
 _ZIPPED_BYTES = {"references": 700, "json": 4_000, "xbrl": 9_000, "pdf": 300_000}
@@ -69,6 +70,11 @@ class DayStore:
         self._held_bytes = 0
         self._flowing: dict[View, FlowingBody] = {}
         self._building = asyncio.Lock()
+        self._closed = False
+
+    def close(self) -> None:
+        """Let every thread that generates a zip end at its next piece: nobody is waiting for it any more."""
+        self._closed = True
 
     def opens_at(self, day: dt.date) -> float:
         """The instant from which a day is published: a setting for the day, or the hour of D+1 in
@@ -150,6 +156,8 @@ class DayStore:
         if flowing is None:
             flowing = await asyncio.to_thread(self._make_flowing, view, filings)
             self._flowing[view] = flowing
+            if len(self._flowing) > _KEPT_FLOWING:
+                del self._flowing[next(iter(self._flowing))]
         return flowing
 
     def _make_flowing(self, view: View, filings: list[Filing]) -> FlowingBody:
@@ -158,13 +166,21 @@ class DayStore:
         members = huge_members([self._name(view, filing) for filing in filings], view.huge_bytes)
         layout = dataclasses.replace(view.layout, method="stored")
         size = None if view.damage else stored_zip_bytes(members, layout)
-        return FlowingBody(lambda: write_zip(members, layout, view.damage), size, effortless=True)
+        return FlowingBody(
+            lambda: self._until_closed(write_zip(members, layout, view.damage)), size, effortless=True
+        )
 
     def _joined(self, view: View, filings: list[Filing]) -> bytes:
         return b"".join(self._pieces(view, filings))
 
     def _pieces(self, view: View, filings: list[Filing]) -> Iterator[bytes]:
-        return write_zip(self._members(view, filings), view.layout, view.damage)
+        return self._until_closed(write_zip(self._members(view, filings), view.layout, view.damage))
+
+    def _until_closed(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
+        for piece in pieces:
+            if self._closed:
+                return
+            yield piece
 
     def _members(self, view: View, filings: list[Filing]) -> Iterator[Member]:
         for index, filing in enumerate(filings):

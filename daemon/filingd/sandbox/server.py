@@ -117,6 +117,7 @@ class Sandbox:
     async def stop(self) -> None:
         """Stop listening, break off what is running, close the journal."""
         self._stopping = True
+        self.world.days.close()
         await self.set_listening(open_door=False)
         if self._web:
             await self._web.shutdown(_STOP_GRACE_S)

@@ -333,10 +333,18 @@ class _RunningCrc:
 
 
 def _deflate(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    packer = zlib.compressobj(6, zlib.DEFLATED, -15)
+    packer = None
     for chunk in chunks:
+        packer = packer or zlib.compressobj(_level(chunk), zlib.DEFLATED, -15)
         yield packer.compress(chunk)
-    yield packer.flush()
+    yield (packer or zlib.compressobj(6, zlib.DEFLATED, -15)).flush()
+
+
+def _level(first: bytes) -> int:
+    """No effort for what does not shrink (a PDF): a probe from the middle decides. Still the deflate format."""
+    middle = len(first) // 2
+    probe = first[middle : middle + 4096]
+    return 0 if len(probe) == 4096 and len(zlib.compress(probe, 1)) > 4000 else 6
 
 
 def _flipped(pieces: Iterable[bytes]) -> Iterator[bytes]:
