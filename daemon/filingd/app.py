@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from filingd import __version__
 from filingd.core import events
-from filingd.core.errors import ConfigError
+from filingd.core.errors import ConfigError, StoreLockedError
 from filingd.core.limits import LaneState
 from filingd.core.model import FlowLimits, LaneSpec, ZipLimits
 from filingd.registries.nbb.registry import NbbRegistry
@@ -21,13 +21,16 @@ from filingd.registries.nbb.routes import DEFAULT_OPERATIONS, Operation
 from filingd.registries.nbb.rules import NbbRules
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Mapping
+    from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
     from pathlib import Path
 
     from filingd.adapters.logs import StatusLog
     from filingd.adapters.secrets import Keyring
+    from filingd.core.model import Item
     from filingd.engine.lane import Lane
+    from filingd.engine.repair import Repairer
     from filingd.engine.supervisor import Engine, Until
+    from filingd.engine.verify import Verification, Verifier
     from filingd.ports import Clock, HttpClient, Log, Manifest, Registry, Steps, Store
     from filingd.settings import NbbSettings, ProductSettings, Settings
 
@@ -268,6 +271,126 @@ async def opened_store(settings: Settings, steps: Steps, clock: Clock) -> AsyncI
         store = DiskStore(settings.store.path, steps)
         stack.push_async_callback(store.close)
         yield store, manifest
+
+
+# ------------------------------------------------------------------------------------------ upkeep
+
+_PATIENCE_S = 60.0  # how long a repair waits for an item that failed and is to be tried again
+
+
+@dataclass(frozen=True, slots=True)
+class Upkeep:
+    """What verification and repair work with. `locked_by` names the daemon that has the store, if one has it."""
+
+    settings: Settings
+    registry: Registry
+    store: Store
+    manifest: Manifest
+    clock: Clock
+    log: StatusLog
+    keyring: Keyring
+    verifier: Verifier
+    locked_by: str | None
+
+    def repairer(self) -> Repairer:
+        """Takes findings to the point where fetching again is all that is left."""
+        from filingd.engine.repair import Repairer
+        from filingd.engine.unseal import Unsealer
+
+        unsealer = Unsealer(self.store, self.manifest, self.clock, self.log)
+        return Repairer(
+            self.registry, self.store, self.manifest, self.clock, self.log, self.verifier, unsealer
+        )
+
+    async def seal_again(self, groups: Iterable[str]) -> None:
+        """Judge groups anew, from what lies on the disk."""
+        from filingd.adapters.steps import SilentSteps
+        from filingd.engine.reconciler import Reconciler
+        from filingd.engine.unseal import Unsealer
+
+        unsealer = Unsealer(self.store, self.manifest, self.clock, self.log)
+        reconciler = Reconciler(
+            self.registry, self.store, self.manifest, self.clock, self.log, SilentSteps(), unsealer
+        )
+        for group in groups:
+            await reconciler.reconcile(group)
+
+    async def fetch(self, keys: Collection[str]) -> Mapping[str, Item]:
+        """Run an engine for these items alone, until each is settled or has to wait long; how they are then."""
+        from filingd.core.model import FINISHED_STATES
+
+        give_up_s = self.clock.monotonic() + _PATIENCE_S
+        while True:
+            await self._fetch_once(keys)
+            known = await self.manifest.items(keys)
+            waits = [item.due_at for item in known.values() if item.state not in FINISHED_STATES and item.due_at]
+            wait_s = min(waits, default=0.0) - self.clock.now()
+            if not waits or self.clock.monotonic() + wait_s > give_up_s:
+                return known
+            await self.clock.sleep(max(wait_s, 0.0))
+
+    async def _fetch_once(self, keys: Collection[str]) -> None:
+        from filingd.adapters.steps import SilentSteps
+        from filingd.engine.repair import only_these
+        from filingd.engine.supervisor import Supervisor, Until
+
+        http = http_client(self.settings, self.keyring)
+        try:
+            engine = await build_engine(
+                self.registry, self.store, only_these(self.manifest, keys), http, self.clock, self.log,
+                SilentSteps(), self.settings,
+            )  # fmt: skip
+            await Supervisor(engine, self.settings.run.grace_period_s).run(Until.IDLE)
+        finally:
+            await http.close()
+
+
+@asynccontextmanager
+async def opened_for_upkeep(
+    settings: Settings,
+    rehearse_at: float | None,
+    *,
+    wants_lock: bool,
+    on_progress: Callable[[Verification], None] = lambda _: None,
+) -> AsyncIterator[Upkeep]:
+    """The store for verification: beside a running daemon, or with its lock if that is wanted and free.
+
+    Raises:
+        StoreError, DiskFaultError: there is no manifest, or the store cannot be used.
+    """
+    from filingd.adapters.logs import open_status_log
+    from filingd.adapters.manifest import SqliteManifest
+    from filingd.adapters.manifest_commands import ManifestReader
+    from filingd.adapters.steps import SilentSteps
+    from filingd.adapters.store import DiskStore
+    from filingd.engine.verify import Verifier
+
+    ManifestReader(manifest_path(settings)).close()  # says in words that there is none, instead of making one
+    registry, clock, keyring = registry_of(settings), clock_for(rehearse_at), keyring_of(settings)
+    async with AsyncExitStack() as stack:
+        locked_by = _lock_if_free(stack, settings, clock) if wants_lock else None
+        manifest = await SqliteManifest.open(manifest_path(settings), clock_now=clock.now)
+        stack.push_async_callback(manifest.close)
+        store = DiskStore(settings.store.path, SilentSteps())
+        stack.push_async_callback(store.close)
+        log = open_status_log(settings.log_file, clock.now, keyring.values, settings.log.level, console="off")
+        stack.push_async_callback(asyncio.to_thread, log.close)
+        verifier = Verifier(registry, store, manifest, clock, log, on_progress)
+        yield Upkeep(settings, registry, store, manifest, clock, log, keyring, verifier, locked_by)
+
+
+def _lock_if_free(stack: AsyncExitStack, settings: Settings, clock: Clock) -> str | None:
+    """Take the lock for the life of the stack; if another process has it, say which."""
+    from filingd.adapters.lock import StoreLock, lock_holder
+
+    try:
+        stack.enter_context(
+            StoreLock(settings.store.path, started_at=clock.now(), purpose="filingd verify --repair")
+        )
+    except StoreLockedError:
+        holder = lock_holder(settings.store.path)
+        return f"{holder.purpose} (pid {holder.pid})" if holder else "another process"
+    return None
 
 
 # ------------------------------------------------------------------------------------------ a run

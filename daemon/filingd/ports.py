@@ -321,3 +321,7 @@ class Registry(Protocol):
     def body_plan(self, key: str) -> BodyPlan:
         """What a stored body of this item has to be."""
         ...
+
+    def recheck_at(self, key: str, after_at: float) -> float | None:
+        """When an item that is stored, or proven empty, should next be looked at again; None: never."""
+        ...

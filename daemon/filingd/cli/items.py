@@ -297,7 +297,11 @@ def _told_group(group: Mapping[str, Any] | None) -> Iterator[str]:
 @click.argument("keys", nargs=-1, metavar="[KEY|PREFIX]...")
 @click.option("--all-failed", is_flag=True, help="Every item that used up its tries (state quarantined).")
 @click.option(
-    "--at", type=Instant(), metavar="INSTANT", help="In a rehearsal: the instant from which on they are due."
+    "--rehearse-at",
+    "at",
+    type=Instant(),
+    metavar="INSTANT",
+    help="In a rehearsal: the instant from which on they are due.",
 )
 def retry(config_path: Path, as_json: bool, keys: tuple[str, ...], all_failed: bool, at: float | None) -> int:
     """Try items again now. A stored one is fetched again and compared.

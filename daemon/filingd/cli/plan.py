@@ -39,7 +39,7 @@ Examples:
 @click.command(epilog=EXAMPLE)
 @config_option
 @json_option
-@click.option("--at", type=Instant(), metavar="INSTANT",
+@click.option("--rehearse-at", "at", type=Instant(), metavar="INSTANT",
               help="Plan for a rehearsal, as of this instant. Example: 2026-11-20T12:00+01:00")  # fmt: skip
 def plan(config_path: Path, as_json: bool, at: float | None) -> None:
     """Show what would be fetched, in how many calls and roughly how long; fetch nothing, write nothing.

@@ -52,7 +52,7 @@ Exit codes: 0 it was told, 3 the configuration is wrong, 4 there is no manifest 
 @click.option("--since", type=click.DateTime(["%Y-%m-%d"]), metavar="DATE", help="Leave out earlier days.")
 @click.option("--colour", "--color", type=click.Choice(_WHEN), default="auto", show_default=True,
               help="Colours; auto: on a terminal, unless NO_COLOR is set.")  # fmt: skip
-@click.option("--at", type=Instant(), metavar="INSTANT",
+@click.option("--rehearse-at", "at", type=Instant(), metavar="INSTANT",
               help="Tell the status of a rehearsal, as of this instant. Example: 2026-11-20T12:00+01:00")  # fmt: skip
 def status(config_path: Path, as_json: bool, wants_schema: bool, since: dt.datetime | None, colour: str,
            at: float | None) -> None:  # fmt: skip

@@ -77,6 +77,9 @@ class NbbRegistry:
     def body_plan(self, key: str) -> BodyPlan:
         return requests.body_plan(self._rules, leaf_of(key))
 
+    def recheck_at(self, key: str, after_at: float) -> float | None:
+        return timeline.next_recheck_at(self._rules, timeline.day_of(key), after_at)
+
 
 def _date(text: str) -> dt.date | None:
     try:
