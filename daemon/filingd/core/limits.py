@@ -371,6 +371,14 @@ def unparked(state: LaneState) -> LaneState:
     )
 
 
+def restarted(state: LaneState) -> LaneState:
+    """A daemon begins: if the registry had refused us, it is asked once more, since a new key or setting is why one restarts.
+
+    What parks a lane for the registry's own sake (patience asked for, failures) outlives the restart.
+    """
+    return unparked(state) if state.park_reason in {"keys_refused", "refused"} else state
+
+
 def key_name_of(state: LaneState, spec: LaneSpec) -> str | None:
     """The name of the key that the lane uses now; None if it needs none."""
     return spec.key_names[state.key_index % len(spec.key_names)] if spec.key_names else None

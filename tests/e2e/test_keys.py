@@ -1,0 +1,100 @@
+"""Keys that are refused: the other key takes over, and where there is none, one product waits and the other goes on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from support.daemon import days, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from e2e.rig import Rig
+
+pytestmark = pytest.mark.slow
+
+EXTRACT_DAYS = days("2026-11-16", "2026-11-19")
+ARCHIVE_DAYS = days("2026-10-12", "2026-10-14")
+BETWEEN = days("2026-10-15", "2026-11-15")
+
+
+def test_the_second_key_takes_over_when_the_first_is_revoked_in_the_middle(
+    make_rig: Callable[..., Rig],
+) -> None:
+    rig = make_rig(since="2026-11-09", latency_ms=30)
+    with rig.daemon(until="sealed") as daemon:
+        daemon.wait_for("item.stored", count=6)
+        assert rig.admin.revoke_key("extract", "primary") == 1
+        assert daemon.wait(60).code == 0
+        (switched,) = daemon.lines("lane.key_switched")
+        assert switched["key_index"] == 1
+        assert daemon.lines("alarm.raised", kind="lane_blocked") == []
+    rig.check_sealed(days("2026-11-09", "2026-11-19"))
+    refused = rig.journal(status=401)
+    assert 1 <= len(refused) <= 4  # those that were under way
+    later = [entry for entry in rig.journal() if entry["sequence"] > refused[-1]["sequence"]]
+    assert later
+    assert {entry["slot"] for entry in later} == {"secondary"}
+
+
+def test_a_switch_of_keys_outlives_a_restart(make_rig: Callable[..., Rig]) -> None:
+    rig = make_rig(since="2026-11-18")
+    rig.admin.revoke_key("extract", "primary")
+    rig.run()
+    rig.admin.clear_journal()
+    rig.config.change({"nbb": {"since": "2026-11-17"}})
+    rig.config.since = "2026-11-17"
+    rig.config.changes["nbb"].pop("since")
+    rig.run()
+    assert {entry["slot"] for entry in rig.journal()} == {"secondary"}
+    rig.check_sealed(days("2026-11-17", "2026-11-19"))
+
+
+def test_without_any_key_one_product_waits_and_the_other_goes_on(make_rig: Callable[..., Rig]) -> None:
+    rig = make_rig(since="2026-10-12")
+    rig.admin.revoke_key("extract")
+    with rig.daemon() as daemon:
+        parked = daemon.wait_for("lane.parked", lane="nbb/extract")
+        assert parked["reason"] == "key_refused"
+        daemon.wait_for("alarm.raised", kind="lane_blocked", lane="nbb/extract")
+        for day in ARCHIVE_DAYS:
+            daemon.wait_for("day.sealed", group=f"nbb/authentic/{day}")
+        wait_until(lambda: not _due_on_the_archive(rig), "end of the archive's work")
+        assert daemon.stop().code == 0
+        assert daemon.lines("daemon.failed") == []
+    # The extract was asked at most once for each key and worker, and nobody took the refusal for an answer.
+    assert 2 <= len(rig.journal(product="extract")) <= 8
+    items = rig.store.items().values()
+    waiting = [row for row in items if row.lane == "nbb/extract"]
+    assert waiting
+    assert {(row.state, row.attempts, row.nothing_count) for row in waiting} == {("due", 0, 0)}
+
+
+def _due_on_the_archive(rig: Rig) -> list[str]:
+    rows = rig.store.items().values()
+    return [
+        row.key
+        for row in rows
+        if row.lane == "nbb/authentic-archive" and row.day in ARCHIVE_DAYS and row.state in ("due", "active")
+    ]
+
+
+def test_a_daemon_that_is_started_again_with_a_good_key_goes_on_at_once(make_rig: Callable[..., Rig]) -> None:
+    rig = make_rig(since="2026-11-17")
+    rig.admin.revoke_key("extract")
+    with rig.daemon() as daemon:
+        daemon.wait_for("alarm.raised", kind="lane_blocked")
+        assert daemon.stop().code == 0
+    rig.admin.add_key("extract", rig.sandbox.keys["extract"][0], "primary")
+    rig.run()
+    rig.check_sealed(days("2026-11-17", "2026-11-19"))
+
+
+def test_a_parked_lane_is_no_reason_to_run_for_ever_until_idle(make_rig: Callable[..., Rig]) -> None:
+    rig = make_rig(since="2026-11-18")
+    rig.admin.revoke_key("extract")
+    daemon = rig.run("idle")
+    assert daemon.lines("lane.parked", lane="nbb/extract")
+    assert rig.store.sealed_days() == []
