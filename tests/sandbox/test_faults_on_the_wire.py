@@ -460,8 +460,11 @@ async def test_requests_at_once_are_counted_and_requests_in_turn_are_not() -> No
         assert summarize(entries[5:], 1.0)["max_concurrency"] == 1
 
 
-async def test_a_polite_client_never_seems_to_ask_twice_at_once(sandbox: Sandbox) -> None:
+@pytest.mark.parametrize("how", ["whole", "clean", "short", "reset"])
+async def test_a_polite_client_never_seems_to_ask_twice_at_once(sandbox: Sandbox, how: str) -> None:
     sandbox.world.settings.framing = "length"
-    for _ in range(150):
+    if how != "whole":
+        arm(sandbox, {"kind": "cut", "how": how})
+    for _ in range(60):
         await get(sandbox)
     assert max(entry.concurrency for entry in sandbox.journal.entries({})) == 1

@@ -57,6 +57,7 @@ class Delivery:
         self._wire = answer.wire
         self._span_bytes: int | None = None  # what an honest server would send
         self._limit_bytes: int | None = None  # after so many the answer is cut
+        self._target_bytes: int | None = None  # the smaller of the two: what will be sent
         self._sent_bytes = 0
 
     async def send(self) -> tuple[web.StreamResponse, Outcome]:
@@ -82,6 +83,8 @@ class Delivery:
             self._span_bytes = max((size if wire.stop is None else wire.stop) - wire.start, 0)
         if wire.cut is not None:
             self._limit_bytes = self._cut_after(self._span_bytes)
+        known = [limit for limit in (self._span_bytes, self._limit_bytes) if limit is not None]
+        self._target_bytes = min(known) if known else None
 
     def _cut_after(self, span_bytes: int | None) -> int:
         cut = self._wire.cut
@@ -115,8 +118,7 @@ class Delivery:
                     yield drop
 
     async def _limited_chunks(self) -> AsyncIterator[bytes]:
-        limits = [limit for limit in (self._span_bytes, self._limit_bytes) if limit is not None]
-        left = min(limits) if limits else None
+        left = self._target_bytes
         if left == 0:
             return
         async for chunk in self._answer.body.chunks(self._wire.start):
@@ -156,7 +158,7 @@ class Delivery:
         """Hand over one chunk. With the last one the request stops counting as open: once the client has
         it, it may ask again before this server's loop comes round.
         """
-        if self._span_bytes is not None and self._sent_bytes + len(chunk) >= self._span_bytes:
+        if self._target_bytes is not None and self._sent_bytes + len(chunk) >= self._target_bytes:
             self._journal.release(self._entry)
         self._sent_bytes += len(chunk)
         self._entry.body_bytes = self._sent_bytes
