@@ -1,0 +1,221 @@
+"""Which items should exist, and what a second plan may change."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from filingd.core.lifecycle import Event, next_state
+from filingd.core.model import Item, State
+from filingd.registries.nbb import planning, timeline
+from filingd.registries.nbb.rules import DATASETS, NbbRules
+from registries.nbb_cases import ARCHIVE, BRUSSELS, DAY_S, EXTRACT, FRIDAY, at, at_age, item_for, rules
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SINCE = dt.date(2026, 11, 16)
+NOW = at("2026-11-22 12:00")
+
+
+def planned(configured: NbbRules, now: float, known: Mapping[str, Item] | None = None) -> dict[str, Item]:
+    """What the manifest knows after a plan was recorded."""
+    after = dict(known or {})
+    after.update((change.item.key, change.item) for change in planning.plan(configured, now, after))
+    return after
+
+
+def one(configured: NbbRules, item: Item, now: float) -> Item:
+    """The item after a plan that expects its day."""
+    narrow = replace(configured, since=timeline.day_of(item.key), datasets=(item.key.rpartition("/")[2],))
+    return planned(narrow, now, {item.key: item})[item.key]
+
+
+# ------------------------------------------------------------------------------------------------- what should exist
+
+
+def test_every_calendar_day_is_expected_weekends_and_holidays_included() -> None:
+    keys = planning.expected_keys(rules(since=dt.date(2026, 11, 10), datasets=("references",)), NOW)
+    assert [key.split("/")[2][-2:] for key in keys] == [f"{day}" for day in range(10, 22)]
+
+
+def test_each_dataset_of_each_day_is_its_own_item() -> None:
+    keys = planning.expected_keys(rules(since=dt.date(2026, 11, 20)), NOW)
+    assert keys == [timeline.key_for(dt.date(2026, 11, day), name) for day in (20, 21) for name in DATASETS]
+
+
+@pytest.mark.parametrize(
+    ("now", "last"),
+    [
+        ("2026-03-29 00:00", "2026-03-28"),
+        ("2026-03-29 23:59", "2026-03-28"),
+        ("2026-03-30 00:00", "2026-03-29"),
+        ("2026-10-25 00:00", "2026-10-24"),
+        ("2026-10-25 23:59", "2026-10-24"),
+        ("2026-01-01 00:00", "2025-12-31"),
+        ("2024-03-01 00:00", "2024-02-29"),
+    ],
+)
+def test_the_last_expected_day_is_yesterday_in_brussels(now: str, last: str) -> None:
+    keys = planning.expected_keys(rules(since=dt.date(2024, 1, 1)), at(now))
+    assert keys[-1] == f"nbb/authentic/{last}/pdf"
+
+
+def test_a_since_that_has_not_come_expects_nothing() -> None:
+    assert planning.expected_keys(rules(since=dt.date(2026, 11, 22)), NOW) == []
+    assert planning.plan(rules(since=dt.date(2030, 1, 1)), NOW, {}) == []
+
+
+@settings(max_examples=60)
+@given(
+    since=st.dates(dt.date(2022, 1, 1), dt.date(2026, 12, 31)),
+    seconds=st.integers(0, 3 * 366 * 86_400),
+    products=st.sampled_from([(EXTRACT,), (ARCHIVE,), (EXTRACT, ARCHIVE)]),
+)
+def test_at_any_instant_each_day_is_due_waits_or_says_why_not(
+    since: dt.date, seconds: int, products: tuple[str, ...]
+) -> None:
+    configured = rules(*products, since=since, datasets=("references", "pdf"))
+    now = at("2026-01-01 00:00") + seconds
+    items = planned(configured, now)
+    today = dt.datetime.fromtimestamp(now, BRUSSELS).date()
+    assert len(items) == 2 * max(0, (today - since).days)
+    for key, item in items.items():
+        served = timeline.products_at(configured, (today - timeline.day_of(key)).days)
+        assert item.lane.removeprefix("nbb/") in products
+        if served:
+            assert item.state is State.DUE
+            assert item.due_at is not None
+        elif item.state is State.DUE:
+            assert item.reason == "waits_for_archive"
+        else:
+            assert (item.state, item.due_at) == (State.ABSENT, None)
+            assert item.reason in {"no_route", "outside_window"}
+
+
+# ------------------------------------------------------------------------------------------------- planning again
+
+
+@settings(max_examples=40)
+@given(days=st.integers(0, 1300), hours=st.integers(0, 23))
+def test_planning_twice_changes_nothing(days: int, hours: int) -> None:
+    configured = rules(since=SINCE - dt.timedelta(days=30), datasets=("references",))
+    now = at("2026-11-17 00:00") + days * DAY_S + hours * 3600
+    known = planned(configured, now)
+    assert planning.plan(configured, now, known) == []
+
+
+def test_a_since_that_moves_back_adds_days_and_touches_no_other() -> None:
+    known = planned(rules(since=SINCE), NOW)
+    changes = planning.plan(rules(since=SINCE - dt.timedelta(days=2)), NOW, known)
+    assert {change.item.key.split("/")[2] for change in changes} == {"2026-11-14", "2026-11-15"}
+    assert all(change.before is None for change in changes)
+
+
+def test_a_day_that_leaves_the_extract_moves_to_the_archive() -> None:
+    item = item_for(FRIDAY, state=State.DUE, due_at=NOW, attempts=2, reason="stalled")
+    moved = one(rules(), item, at_age(FRIDAY, 34))
+    assert (moved.lane, moved.attempts, moved.due_at, moved.reason) == (f"nbb/{ARCHIVE}", 2, NOW, "stalled")
+
+
+def test_a_closing_window_raises_the_priority_of_what_still_waits() -> None:
+    young = one(rules(), item_for(FRIDAY, state=State.DUE), at_age(FRIDAY, 20))
+    closing = one(rules(), young, at_age(FRIDAY, 27))
+    assert closing.priority < young.priority
+    assert closing.state is State.DUE
+
+
+@pytest.mark.parametrize("state", [State.ACTIVE, State.RECHECKING])
+def test_a_leased_item_is_left_alone(state: State) -> None:
+    item = item_for(FRIDAY, state=state, due_at=None)
+    assert one(rules(), item, at_age(FRIDAY, 40)) is item
+    assert one(rules(EXTRACT), item, at_age(FRIDAY, 40)) is item
+
+
+@pytest.mark.parametrize("state", [State.STORED, State.EMPTY])
+@pytest.mark.parametrize("age", [2, 30, 40, 2000])
+def test_a_finished_item_is_left_alone(state: State, age: int) -> None:
+    item = item_for(FRIDAY, state=state, due_at=None, reason="anything", nothing_count=2)
+    assert one(rules(), item, at_age(FRIDAY, age)) is item
+
+
+@pytest.mark.parametrize("state", [State.STORED, State.EMPTY])
+def test_a_recheck_that_nobody_can_answer_any_more_is_dropped_and_what_is_had_stays(state: State) -> None:
+    item = item_for(FRIDAY, state=state, due_at=NOW)
+    after = one(rules(EXTRACT), item, at_age(FRIDAY, 40))
+    assert after == replace(item, due_at=None)
+
+
+@pytest.mark.parametrize("state", [State.DUE, State.QUARANTINED])
+@pytest.mark.parametrize(("age", "reason"), [(34, "no_route"), (1101, "outside_window")])
+def test_what_can_no_longer_be_had_is_absent_at_once(state: State, age: int, reason: str) -> None:
+    item = item_for(FRIDAY, state=state, due_at=NOW + 1e9, attempts=3)
+    after = one(rules(EXTRACT), item, at_age(FRIDAY, age))
+    assert (after.state, after.due_at, after.reason) == (State.ABSENT, None, reason)
+    assert after.state is next_state(state, Event.ABSENT)
+
+
+def test_an_item_absent_for_want_of_a_subscription_revives_with_it() -> None:
+    now = at_age(FRIDAY, 100)
+    absent = one(rules(EXTRACT), item_for(FRIDAY, state=State.DUE), now)
+    assert (absent.state, absent.reason) == (State.ABSENT, "no_route")
+    revived = one(rules(), absent, now)
+    assert (revived.state, revived.lane, revived.reason) == (State.DUE, f"nbb/{ARCHIVE}", None)
+    assert revived.due_at is not None
+    assert revived.due_at <= now
+
+
+def test_an_item_outside_the_window_revives_when_the_window_is_configured_wider() -> None:
+    now = at_age(FRIDAY, 1101)
+    absent = one(rules(), item_for(FRIDAY, state=State.DUE), now)
+    assert absent.reason == "outside_window"
+    assert one(rules(), absent, now) is absent
+    assert one(rules(archive_max_age_days=1500), absent, now).state is State.DUE
+
+
+def test_a_day_the_archive_itself_no_longer_had_is_not_asked_for_again_by_every_plan() -> None:
+    now = at_age(FRIDAY, 1098)  # past the nominal edge, within the slack
+    gone = item_for(FRIDAY, state=State.ABSENT, due_at=None, reason="rolled_out")
+    assert one(rules(), gone, now) is gone
+    assert one(rules(archive_max_age_days=1500), gone, now).state is State.DUE
+
+
+def test_an_absence_of_another_kind_is_not_revived() -> None:
+    item = item_for(FRIDAY, state=State.ABSENT, due_at=None, reason="removed_by_the_bank")
+    assert one(rules(), item, at_age(FRIDAY, 10)) is item
+
+
+def test_an_item_that_waits_for_the_archive_is_due_at_once_when_the_extract_is_subscribed() -> None:
+    now = at_age(FRIDAY, 5)
+    waiting = one(rules(ARCHIVE), item_for(FRIDAY, product=ARCHIVE, state=State.DUE), now)
+    assert (waiting.reason, waiting.due_at) == ("waits_for_archive", at("2026-12-18 05:00"))
+    ready = one(rules(), waiting, now)
+    assert (ready.lane, ready.reason) == (f"nbb/{EXTRACT}", None)
+    assert ready.due_at is not None
+    assert ready.due_at <= now
+
+
+def test_an_item_never_asked_for_follows_the_settling_hour() -> None:
+    item = one(rules(), item_for(FRIDAY, state=State.DUE), at("2026-11-21 01:00"))
+    assert item.due_at == at("2026-11-21 05:00")
+    earlier = one(rules(settles_at=dt.time(3)), item, at("2026-11-21 01:30"))
+    assert earlier.due_at == at("2026-11-21 03:00")
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        item_for(FRIDAY, state=State.DUE, due_at=NOW + 900, attempts=1, reason="stalled"),
+        item_for(FRIDAY, state=State.DUE, due_at=NOW + 900, nothing_count=1, reason="nothing_published"),
+        item_for(FRIDAY, state=State.DUE, due_at=NOW + 900, reason="rate"),
+        item_for(FRIDAY, state=State.QUARANTINED, due_at=NOW + 900, reason="zip_bad_crc"),
+    ],
+)
+def test_a_plan_never_shortens_or_lengthens_a_wait_that_has_another_cause(item: Item) -> None:
+    after = one(rules(), item, NOW)
+    assert (after.due_at, after.reason, after.state) == (item.due_at, item.reason, item.state)
