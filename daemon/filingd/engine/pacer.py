@@ -135,9 +135,10 @@ class LanePacer:
             now_s = self._clock.monotonic()
             opens_s = max(self._pace.opens_at_s(wanted_s, now_s), self._parked_until_s)
             if opens_s <= now_s <= self._durable_until_s:
-                # Nothing is awaited between here and the caller: this is the moment of the release.
-                self._pace.release(wanted_s, now_s)
-                self._released_until_s = now_s
+                # Nothing is awaited between here and the caller: this is the moment of the release. The clock is
+                # read again because the system may have stopped the process in between.
+                self._released_until_s = self._clock.monotonic()
+                self._pace.release(wanted_s, self._released_until_s)
                 return
             await self._come_closer(opens_s, now_s)
         raise LaneClosedError(f"The lane {self._state.name} is closed: filingd is stopping.")
