@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import uuid
 import zoneinfo
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING
 from filingd import __version__
 from filingd.core import events
 from filingd.core.errors import ConfigError, StoreLockedError
-from filingd.core.limits import LaneState
+from filingd.core.limits import LaneState, restarted
 from filingd.core.model import FlowLimits, LaneSpec, ZipLimits
 from filingd.registries.nbb.registry import NbbRegistry
 from filingd.registries.nbb.routes import DEFAULT_OPERATIONS, Operation
@@ -58,7 +57,9 @@ def registry_of(settings: Settings) -> Registry:
         ConfigError: none is configured.
     """
     if settings.nbb is None:
-        raise ConfigError("The configuration has no [nbb] section, so there is nothing to mirror. See `filingd config init`.")
+        raise ConfigError(
+            "The configuration has no [nbb] section, so there is nothing to mirror. See `filingd config init`."
+        )
     return NbbRegistry(nbb_rules(settings, settings.nbb))
 
 
@@ -121,7 +122,10 @@ def _operations(nbb: NbbSettings) -> Mapping[tuple[str, str], Operation]:
 def _zip_limits(settings: Settings) -> ZipLimits:
     bounds = settings.transfer
     return ZipLimits(
-        bounds.max_zip_entries, bounds.max_zip_member_bytes, bounds.max_zip_ratio, bounds.zip_ratio_floor_bytes
+        bounds.max_zip_entries,
+        bounds.max_zip_member_bytes,
+        bounds.max_zip_ratio,
+        bounds.zip_ratio_floor_bytes,
     )
 
 
@@ -151,7 +155,9 @@ def steps_for(environment: Mapping[str, str]) -> Steps:
 def flow_limits(settings: Settings) -> FlowLimits:
     """How bodies have to flow."""
     http = settings.http
-    return FlowLimits(http.connect_timeout_s, http.idle_timeout_s, http.min_bytes_per_s, http.min_rate_window_s)
+    return FlowLimits(
+        http.connect_timeout_s, http.idle_timeout_s, http.min_bytes_per_s, http.min_rate_window_s
+    )
 
 
 def keyring_of(settings: Settings) -> Keyring:
@@ -188,6 +194,7 @@ async def build_engine(
     is_rehearsal: bool = False,
 ) -> Engine:
     """Wire the parts of a service together."""
+    from filingd.adapters.request_ids import RequestIds
     from filingd.engine.heartbeat import Heartbeat
     from filingd.engine.outcomes import Outcomes
     from filingd.engine.planner import Planner
@@ -214,13 +221,14 @@ async def build_engine(
         registry,
         lanes,
         Transfer(http, store, clock, flow_limits(settings)),
+        store,
         Outcomes(store, manifest, clock, log, steps, unsealer),
         reconciler,
         room,
         asyncio.Semaphore(run.concurrency),
         clock,
         log,
-        lambda: str(uuid.uuid4()),
+        RequestIds(),
     )
     return Engine(
         registry,
@@ -247,13 +255,15 @@ async def _lanes(
     lanes = {}
     for spec in registry.lanes():
         state = states.get(spec.name) or LaneState(spec.name)
-        pacer = LanePacer(spec, state, clock, manifest.save_lane)
+        pacer = LanePacer(spec, restarted(state), clock, manifest.save_lane)
         lanes[spec.name] = Lane(spec, pacer, manifest, clock, log, steps)
     return lanes
 
 
 @asynccontextmanager
-async def opened_store(settings: Settings, steps: Steps, clock: Clock) -> AsyncIterator[tuple[Store, Manifest]]:
+async def opened_store(
+    settings: Settings, steps: Steps, clock: Clock
+) -> AsyncIterator[tuple[Store, Manifest]]:
     """The store, locked, and its manifest.
 
     Raises:
@@ -323,7 +333,9 @@ class Upkeep:
         while True:
             await self._fetch_once(keys)
             known = await self.manifest.items(keys)
-            waits = [item.due_at for item in known.values() if item.state not in FINISHED_STATES and item.due_at]
+            waits = [
+                item.due_at for item in known.values() if item.state not in FINISHED_STATES and item.due_at
+            ]
             wait_s = min(waits, default=0.0) - self.clock.now()
             if not waits or self.clock.monotonic() + wait_s > give_up_s:
                 return known
@@ -414,7 +426,9 @@ async def _serve(settings: Settings, options: RunOptions) -> None:
     registry = registry_of(settings)
     keyring = keyring_of(settings)
     clock = clock_for(options.rehearse_at)
-    log = open_status_log(settings.log_file, clock.now, keyring.values, settings.log.level, console=options.console)
+    log = open_status_log(
+        settings.log_file, clock.now, keyring.values, settings.log.level, console=options.console
+    )
     release = capture_libraries(log)
     try:
         _say_start(settings, options, clock, log)
@@ -428,7 +442,12 @@ async def _serve(settings: Settings, options: RunOptions) -> None:
 
 
 async def _run_engine(
-    settings: Settings, options: RunOptions, registry: Registry, keyring: Keyring, clock: Clock, log: StatusLog
+    settings: Settings,
+    options: RunOptions,
+    registry: Registry,
+    keyring: Keyring,
+    clock: Clock,
+    log: StatusLog,
 ) -> None:
     from filingd.engine.supervisor import Supervisor
 
@@ -451,6 +470,12 @@ async def _run_engine(
 
 def _say_start(settings: Settings, options: RunOptions, clock: Clock, log: Log) -> None:
     config = str(options.config_path) if options.config_path else None
-    log.info(events.DAEMON_STARTED, version=__version__, pid=os.getpid(), store=str(settings.store.path), config=config)
+    log.info(
+        events.DAEMON_STARTED,
+        version=__version__,
+        pid=os.getpid(),
+        store=str(settings.store.path),
+        config=config,
+    )
     if options.rehearse_at is not None:
         log.warning(events.CLOCK_REHEARSED, rehearsed_at=clock.now())

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         Verdict,
         Version,
     )
+    from filingd.core.errors import DiskFaultError, DiskFullError
     from filingd.core.limits import LaneState
 
 
@@ -179,11 +180,12 @@ class Store(Protocol):
         """
         ...
 
-    async def put_document(self, target: str, data: bytes) -> None:
-        """Publish one small body durably; calls that run at the same time share one sync.
+    async def put_documents(
+        self, documents: Sequence[tuple[str, bytes]]
+    ) -> Sequence[DiskFullError | DiskFaultError | None]:
+        """Publish small bodies (target, bytes) durably, all with one sync; for each the error that hit it, or None.
 
-        Raises:
-            DiskFullError, DiskFaultError: the disk refused; nothing lies under the final name that was not there before.
+        Where there is an error, nothing lies under the final name that was not there before.
         """
         ...
 
@@ -205,7 +207,13 @@ class Store(Protocol):
         """The member index of a stored zip; made anew from the zip if it is missing or damaged. None without the zip."""
         ...
 
-    async def size_bytes(self, target: str) -> int | None: ...
+    async def size_bytes(self, target: str) -> int | None:
+        """The size of a stored file, None if there is none."""
+        ...
+
+    async def sizes_bytes(self, targets: Sequence[str]) -> Sequence[int | None]:
+        """The same of many files, in one go."""
+        ...
 
     async def set_aside(self, target: str, record: QuarantineRecord) -> str | None:
         """Move a damaged stored file to `quarantine/`; None if there was none."""

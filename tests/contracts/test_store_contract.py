@@ -375,7 +375,7 @@ async def test_checking_a_stored_file_reads_it_again(store: Store) -> None:
 
 async def test_checking_brings_back_the_notes_of_a_lost_index(store: Store) -> None:
     body = zipped({"a.json": b'{"n": 3}'})
-    await store.put_document(TARGET, body)
+    assert await store.put_documents([(TARGET, body)]) == [None]
     await store.check(TARGET, BodyPlan(1 << 20, inspector=SumInspector))
     members = await store.members(TARGET)
     assert members is not None
@@ -385,27 +385,32 @@ async def test_checking_brings_back_the_notes_of_a_lost_index(store: Store) -> N
 async def test_the_member_index_is_made_anew_from_the_zip(store: Store) -> None:
     await published(store, BODY)
     indexed = await store.members(TARGET)
-    await store.put_document("nbb/copy.zip", BODY)
+    assert await store.put_documents([("nbb/copy.zip", BODY)]) == [None]
     assert await store.members("nbb/copy.zip") == indexed
 
 
 async def test_the_member_index_is_of_the_zip_that_lies_there_now(store: Store) -> None:
     await published(store, BODY)
-    await store.put_document(TARGET, OTHER_BODY)
+    assert await store.put_documents([(TARGET, OTHER_BODY)]) == [None]
     members = await store.members(TARGET)
     assert members is not None
     assert [member.name for member in members] == ["2026-00000001.json"]
 
 
 async def test_what_is_no_zip_has_no_members(store: Store) -> None:
-    await store.put_document("kvk/a.json", b"{}")
+    assert await store.put_documents([("kvk/a.json", b"{}")]) == [None]
     assert await store.members("kvk/a.json") is None
 
 
 async def test_documents_are_published_and_replaced(store: Store) -> None:
-    await store.put_document("kvk/69/a.json", b"{}")
-    await store.put_document("kvk/69/a.json", b'{"new": 1}')
+    assert await store.put_documents([("kvk/69/a.json", b"{}")]) == [None]
+    assert await store.put_documents([("kvk/69/a.json", b'{"new": 1}')]) == [None]
     assert await store.read_text("kvk/69/a.json") == '{"new": 1}'
+
+
+async def test_the_sizes_of_many_files_are_had_in_one_go(store: Store) -> None:
+    await store.put_documents([("kvk/a.json", b"{}"), ("kvk/b.json", b"{ }")])
+    assert await store.sizes_bytes(["kvk/b.json", "kvk/none.json", "kvk/a.json"]) == [3, None, 2]
 
 
 async def test_texts_are_published_read_and_removed(store: Store) -> None:
@@ -430,7 +435,7 @@ async def test_files_are_listed_without_staging_and_index_files(store: Store) ->
 @pytest.mark.parametrize("target", ["/etc/passwd", "../x", "a/../../x", "a/.hidden", ""])
 async def test_a_target_outside_of_the_store_is_refused(store: Store, target: str) -> None:
     with pytest.raises(StoreError):
-        await store.put_document(target, b"x")
+        await store.put_documents([(target, b"x")])
     with pytest.raises(StoreError):
         await store.write_text(target, "x")
 

@@ -16,7 +16,7 @@ from filingd.adapters.body import BodyExaminer
 from filingd.adapters.zipdirectory import read_directory, read_members
 from filingd.adapters.zipwalk import ZipRefusedError
 from filingd.core import steps as step
-from filingd.core.errors import StoreError
+from filingd.core.errors import DiskFaultError, DiskFullError, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -77,9 +77,18 @@ class FakeStore:
             self.steps.reached(step.PART_RECORDED)
         return FakeStaged(self, target, plan, prefix)
 
-    async def put_document(self, target: str, data: bytes) -> None:
-        self.may("put_document")
-        self.published[_checked(target)] = data
+    async def put_documents(
+        self, documents: Sequence[tuple[str, bytes]]
+    ) -> Sequence[DiskFullError | DiskFaultError | None]:
+        return [self._put_document(_checked(target), data) for target, data in documents]
+
+    def _put_document(self, target: str, data: bytes) -> DiskFullError | DiskFaultError | None:
+        try:
+            self.may("put_documents")
+        except (DiskFullError, DiskFaultError) as error:
+            return error
+        self.published[target] = data
+        return None
 
     async def write_text(self, target: str, text: str) -> None:
         self.may("write_text")
@@ -121,6 +130,9 @@ class FakeStore:
     async def size_bytes(self, target: str) -> int | None:
         data = self.published.get(_checked(target))
         return None if data is None else len(data)
+
+    async def sizes_bytes(self, targets: Sequence[str]) -> Sequence[int | None]:
+        return [await self.size_bytes(target) for target in targets]
 
     async def set_aside(self, target: str, record: QuarantineRecord) -> str | None:
         self.may("set_aside")

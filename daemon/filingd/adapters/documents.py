@@ -16,10 +16,11 @@ from filingd.adapters.disk import temporary_of, translated
 from filingd.core import steps as step
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     from filingd.adapters.disk import Disk
+    from filingd.core.errors import DiskFaultError, DiskFullError
     from filingd.ports import Steps
 
 GROUP_MAX = 256
@@ -36,7 +37,7 @@ class _Waiting:
         self.data = data
         self.loop = loop
         self.done: asyncio.Future[None] = loop.create_future()
-        self.error: Exception | None = None
+        self.error: DiskFullError | DiskFaultError | None = None
         self.written = False
 
 
@@ -54,20 +55,21 @@ class DocumentWriter:
         self._known_folders: set[Path] = set()
         self._thread: threading.Thread | None = None
 
-    async def put(self, path: Path, data: bytes) -> None:
-        """Publish one document durably.
-
-        Raises:
-            DiskFullError, DiskFaultError: the disk refused; what lay under the name before still does.
-        """
-        waiting = _Waiting(path, data, asyncio.get_running_loop())
+    async def put_all(
+        self, documents: Sequence[tuple[Path, bytes]]
+    ) -> list[DiskFullError | DiskFaultError | None]:
+        """Publish documents durably; for each the error that hit it, or None. What lay there before then still does."""
+        loop = asyncio.get_running_loop()
+        waiting = [_Waiting(path, data, loop) for path, data in documents]
         with self._bell:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="filingd-documents", daemon=True)
                 self._thread.start()
-            self._waiting.append(waiting)
+            self._waiting.extend(waiting)
             self._bell.notify()
-        await waiting.done
+        for one in waiting:
+            await one.done
+        return [one.error for one in waiting]
 
     def stop(self) -> None:
         """Publish what waits, then end. Blocks."""
@@ -185,7 +187,4 @@ def _settle(group: list[_Waiting]) -> None:
     for waiting in group:
         if waiting.done.done():
             continue
-        if waiting.error is not None:
-            waiting.done.set_exception(waiting.error)
-        else:
-            waiting.done.set_result(None)
+        waiting.done.set_result(None)

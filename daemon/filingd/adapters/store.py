@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from filingd.core.errors import DiskFaultError, DiskFullError
     from filingd.core.model import BodyPlan, BodyReport, Member, QuarantineRecord
     from filingd.ports import Staged, Steps
 
@@ -95,9 +96,13 @@ class DiskStore:
 
     # ------------------------------------------------------------ small files
 
-    async def put_document(self, target: str, data: bytes) -> None:
+    async def put_documents(
+        self, documents: Sequence[tuple[str, bytes]]
+    ) -> Sequence[DiskFullError | DiskFaultError | None]:
         """See `ports.Store`."""
-        await self._documents.put(self._layout.path(target), data)
+        return await self._documents.put_all(
+            [(self._layout.path(target), data) for target, data in documents]
+        )
 
     async def write_text(self, target: str, text: str) -> None:
         """See `ports.Store`."""
@@ -176,8 +181,12 @@ class DiskStore:
             return self._layout.read_members(target)
 
     async def size_bytes(self, target: str) -> int | None:
-        """See `ports.Store`; None if there is no such file."""
+        """See `ports.Store`."""
         return await self._aside(lambda: self._size_bytes(target))
+
+    async def sizes_bytes(self, targets: Sequence[str]) -> Sequence[int | None]:
+        """See `ports.Store`."""
+        return await self._aside(lambda: [self._size_bytes(target) for target in targets])
 
     def _size_bytes(self, target: str) -> int | None:
         path = self._layout.path(target)

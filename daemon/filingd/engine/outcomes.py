@@ -26,7 +26,10 @@ from filingd.core.model import (
 )
 
 if TYPE_CHECKING:
-    from filingd.core.model import Attempt, Verdict
+    from collections.abc import Sequence
+
+    from filingd.core.model import Attempt, BodyReport, Verdict
+    from filingd.engine.documents import Handed
     from filingd.engine.transfer import Fetched
     from filingd.engine.unseal import Unsealer
     from filingd.ports import Clock, Log, Manifest, Steps, Store
@@ -119,9 +122,6 @@ class Outcomes:
         return after
 
     async def _publish(self, made: Made, fetched: Fetched) -> str:
-        if fetched.document is not None:
-            await self._store.put_document(made.target, fetched.document)
-            return made.target
         assert fetched.staged is not None, "a stored verdict without a body"
         await self._unsealer.unseal(made.item.group, made.target)
         previous_to = layout.superseded(made.target, made.item.version) if made.item.version else None
@@ -131,28 +131,36 @@ class Outcomes:
         body, head = fetched.answer.body, fetched.answer.head
         assert body is not None, "a stored verdict without a body"
         now = self._clock.now()
-        after = replace(
-            made.item, state=next_state(made.item.state, Event.STORED), due_at=verdict.recheck_at, attempts=0,
-            reason=None, nothing_count=0, nothing_at=None, size_bytes=body.size_bytes, sha256=body.sha256,
-            stored_at=now, version=made.item.version + 1,
+        after = _stored_item(made.item, body, verdict, now)
+        version = Version(
+            made.item.key, after.version, path, body.size_bytes, body.sha256, now, made.attempt.route,
+            made.request_id, head.header("etag") if head else None, body.content_digest, body.member_count,
+            now, body.facts,
         )  # fmt: skip
-        version = None
-        if fetched.document is None:
-            version = Version(
-                made.item.key, after.version, path, body.size_bytes, body.sha256, now, made.attempt.route,
-                made.request_id, head.header("etag") if head else None, body.content_digest, body.member_count,
-                now, body.facts,
-            )  # fmt: skip
         await self._manifest.record([Change(made.item.state, after, version)])
         self._steps.reached(steps.ROW_RECORDED)
+        self._say_stored(made, after, body, path, now)
+        return after
+
+    async def record_documents(self, group: Sequence[Handed]) -> None:
+        """Record documents that are published, in one transaction."""
+        now = self._clock.now()
+        recorded = [(one.made, body, _stored_item(one.made.item, body, one.verdict, now))
+                    for one in group if (body := one.fetched.answer.body) is not None]  # fmt: skip
+        if not recorded:
+            return
+        await self._manifest.record([Change(made.item.state, after) for made, _, after in recorded])
+        self._steps.reached(steps.ROW_RECORDED)
+        for made, body, after in recorded:
+            self._say_stored(made, after, body, made.target, now)
+
+    def _say_stored(self, made: Made, after: Item, body: BodyReport, path: str, now: float) -> None:
         name = events.ITEM_VERSION_REPLACED if made.item.version else events.ITEM_STORED
-        duration_s = round(now - made.started_at, 3)
         self._log.info(
             name, key=made.item.key, route=made.attempt.route, request_id=made.request_id, path=path,
             size_bytes=body.size_bytes, sha256=body.sha256.hex(), members=body.member_count, version=after.version,
-            duration_s=duration_s, facts=body.facts,
+            duration_s=round(now - made.started_at, 3), facts=body.facts,
         )  # fmt: skip
-        return after
 
     # ------------------------------------------------------------------ anything else
 
@@ -171,6 +179,14 @@ class Outcomes:
         self._steps.reached(steps.BODY_QUARANTINED)
         self._log.error(events.ITEM_QUARANTINED, key=made.item.key, path=where, reason=verdict.reason,
                         detail=verdict.detail, request_id=made.request_id)  # fmt: skip
+
+
+def _stored_item(item: Item, body: BodyReport, verdict: Stored, now: float) -> Item:
+    return replace(
+        item, state=next_state(item.state, Event.STORED), due_at=verdict.recheck_at, attempts=0, reason=None,
+        nothing_count=0, nothing_at=None, size_bytes=body.size_bytes, sha256=body.sha256, stored_at=now,
+        version=item.version + 1,
+    )  # fmt: skip
 
 
 def _settled(item: Item, verdict: Verdict, now: float) -> tuple[Event, Item, str]:

@@ -123,7 +123,9 @@ class Reconciler:
         members = await self._store.members(target)
         if plan.inspector is None or not members or any(member.note is not None for member in members):
             return members
-        await self._store.check(target, plan)  # an index made anew lacks the inspector's notes: this brings them back
+        await self._store.check(
+            target, plan
+        )  # an index made anew lacks the inspector's notes: this brings them back
         return await self._store.members(target)
 
     async def _known(self, group: str) -> Group:

@@ -6,7 +6,6 @@ stored runs beside the daily work and stops at a bound: a folder that is not mou
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -178,12 +177,16 @@ class Rescue:
     # ------------------------------------------------------------------ everything
 
     async def _rows_without_file(self, tally: Tally) -> None:
+        begun_at = self._clock.now()
         after, looked = "", 0
         while page := await self._manifest.page(after, _PAGE, frozenset({State.STORED})):
             after = page[-1].key
             looked += len(page)
-            for item in page:
-                size_bytes = await self._store.size_bytes(self._registry.target(item.key))
+            older = [
+                item for item in page if (item.stored_at or 0.0) < begun_at
+            ]  # the others were just verified
+            sizes = await self._store.sizes_bytes([self._registry.target(item.key) for item in older])
+            for item, size_bytes in zip(older, sizes, strict=True):
                 if size_bytes == item.size_bytes:
                     continue
                 if tally.lost >= max(_LOST_BOUND, looked // 20):
@@ -192,7 +195,6 @@ class Rescue:
                     )
                     return
                 tally.lost += await self._lose_if_unmoved(item, damaged=size_bytes is not None)
-            await asyncio.sleep(0)
 
     async def _lose_if_unmoved(self, item: Item, *, damaged: bool) -> bool:
         current = (await self._manifest.items([item.key])).get(item.key)

@@ -90,6 +90,7 @@ class Supervisor:
         for lane in engine.lanes.values():
             for number in range(lane.spec.concurrency):
                 self._workers.add(asyncio.create_task(engine.worker.run(lane), name=f"{lane.name} {number}"))
+        self._help(engine.worker.desk.run(), "documents")
         self._help(engine.planner.run(), "planner")
         self._help(engine.reconciler.run(), "reconciler")
         self._help(engine.room.watch(), "room")
@@ -178,6 +179,7 @@ class Supervisor:
         for task in self._workers - engine.worker.busy:
             task.cancel()
         await self._let_finish(self._workers)
+        await self._let_finish({asyncio.create_task(engine.worker.desk.drain(), name="drain")})
         for task in (*self._workers, *self._helpers, *([self._sweep] if self._sweep else [])):
             task.cancel()
         await asyncio.gather(*self._workers, *self._helpers, return_exceptions=True)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from filingd.core import events
 from filingd.core.errors import DiskFaultError, DiskFullError, FilingdError
-from filingd.core.model import Absent, Attempt, Blocked, Deferral, Failed, NotYet, Throttled
+from filingd.core.model import Absent, Attempt, Blocked, Deferral, Failed, NotYet, Stored, Throttled
+from filingd.engine.documents import DocumentDesk, Handed
 from filingd.engine.outcomes import Made
 from filingd.engine.pacer import LaneClosedError
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from filingd.engine.reconciler import Reconciler
     from filingd.engine.room import RoomGate
     from filingd.engine.transfer import Fetched, Transfer
-    from filingd.ports import Clock, Log, Registry
+    from filingd.ports import Clock, Log, Registry, Store
 
 _DEFECT_PAUSE_S = 900.0  # a defect of ours must not become a storm on theirs
 _DISK_FAULT_PAUSE_S = 60.0
@@ -36,6 +37,7 @@ class Worker:
         registry: Registry,
         lanes: Mapping[str, Lane],
         transfer: Transfer,
+        store: Store,
         outcomes: Outcomes,
         reconciler: Reconciler,
         room: RoomGate,
@@ -48,6 +50,7 @@ class Worker:
         self._lanes = lanes
         self._transfer = transfer
         self._outcomes = outcomes
+        self.desk = DocumentDesk(store, outcomes, lambda made, error: self._refused(made.item, error))
         self._reconciler = reconciler
         self._room = room
         self._slots = slots
@@ -60,7 +63,7 @@ class Worker:
     @property
     def in_flight(self) -> int:
         """Items taken from a lane and not settled yet."""
-        return len(self.busy)
+        return len(self.busy) + self.desk.pending
 
     async def run(self, lane: Lane) -> None:
         """Work off a lane until cancelled, or until the item in hand is settled after `stopping` was set."""
@@ -81,13 +84,8 @@ class Worker:
     async def _handle(self, lane: Lane, item: Item) -> None:
         try:
             await self._work(lane, item)
-        except DiskFullError as error:
-            self._room.refused()
-            await self._outcomes.settle(item, NotYet("disk_full", self._clock.now()), detail=str(error))
-        except DiskFaultError as error:
-            self._log.error(events.ALARM_RAISED, kind="disk_fault", key=item.key, detail=str(error))
-            again_at = self._clock.now() + _DISK_FAULT_PAUSE_S
-            await self._outcomes.settle(item, Failed("disk_fault", again_at, str(error), strikes_lane=False))
+        except (DiskFullError, DiskFaultError) as error:
+            await self._refused(item, error)
         except FilingdError:
             raise  # the manifest itself failed: nothing can be promised any more
         except Exception as error:  # noqa: BLE001 - a defect in one item's path must not stop the others
@@ -95,6 +93,16 @@ class Worker:
             self._log.error(events.ALARM_RAISED, kind="defect", key=item.key, detail=said)
             again_at = self._clock.now() + _DEFECT_PAUSE_S
             await self._outcomes.settle(item, Failed("internal_error", again_at, said, strikes_lane=False))
+
+    async def _refused(self, item: Item, error: DiskFullError | DiskFaultError) -> None:
+        """The disk did not take a body: a full disk is nobody's failure, anything else is one."""
+        if isinstance(error, DiskFullError):
+            self._room.refused()
+            await self._outcomes.settle(item, NotYet("disk_full", self._clock.now()), detail=str(error))
+            return
+        self._log.error(events.ALARM_RAISED, kind="disk_fault", key=item.key, detail=str(error))
+        again_at = self._clock.now() + _DISK_FAULT_PAUSE_S
+        await self._outcomes.settle(item, Failed("disk_fault", again_at, str(error), strikes_lane=False))
 
     async def _work(self, lane: Lane, item: Item) -> None:
         attempt = self._registry.request(item, self._clock.now())
@@ -135,6 +143,9 @@ class Worker:
             return
         verdict = await self._interpret(made, fetched)
         await lane.heed(verdict, key_index)
+        if fetched.document is not None and isinstance(verdict, Stored):
+            await self.desk.take(Handed(made, fetched, verdict))
+            return
         await self._outcomes.carry_out(made, fetched, verdict)
         self._alarm(item, verdict)
         if not attempt.is_document and not isinstance(verdict, Throttled | Blocked):

@@ -1,0 +1,95 @@
+"""Small documents on their way to the disk: written, synced and recorded in groups.
+
+A worker hands a document over and goes on; what waits is bounded. One sync, one transaction and two hops between
+threads serve a whole group, which is what makes durability nearly free.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from filingd.core.errors import DiskFaultError, DiskFullError
+    from filingd.core.model import Stored
+    from filingd.engine.outcomes import Made, Outcomes
+    from filingd.engine.transfer import Fetched
+    from filingd.ports import Store
+
+GROUP_MAX = 256
+WAITING_MAX = 2 * GROUP_MAX
+
+
+class Handed(NamedTuple):
+    """One document handed over: how it was asked for, what came, and what the registry makes of it."""
+
+    made: Made
+    fetched: Fetched
+    verdict: Stored
+
+
+class DocumentDesk:
+    """Takes documents from workers and publishes them in groups."""
+
+    def __init__(
+        self,
+        store: Store,
+        outcomes: Outcomes,
+        refused: Callable[[Made, DiskFullError | DiskFaultError], Awaitable[None]],
+    ) -> None:
+        """`refused` settles a document that the disk did not take."""
+        self._store = store
+        self._outcomes = outcomes
+        self._refused = refused
+        self._waiting: list[Handed] = []
+        self._in_hand = 0
+        self._came = asyncio.Event()
+        self._went = asyncio.Event()
+
+    @property
+    def pending(self) -> int:
+        """Documents that were handed over and are not recorded yet."""
+        return len(self._waiting) + self._in_hand
+
+    async def take(self, handed: Handed) -> None:
+        """Take a document; waits only while too many are waiting."""
+        while self.pending >= WAITING_MAX:
+            self._went.clear()
+            await self._went.wait()
+        self._waiting.append(handed)
+        self._came.set()
+
+    async def run(self) -> None:
+        """Publish what comes, until cancelled."""
+        while True:
+            await self._came.wait()
+            self._came.clear()
+            while self._waiting:
+                await self._next_group()
+
+    async def drain(self) -> None:
+        """Return when everything that was handed over is settled."""
+        while self.pending:
+            self._went.clear()
+            await self._went.wait()
+
+    async def _next_group(self) -> None:
+        group, self._waiting = self._waiting[:GROUP_MAX], self._waiting[GROUP_MAX:]
+        self._in_hand = len(group)
+        try:
+            await self._publish(group)
+        finally:
+            self._in_hand = 0
+            self._went.set()
+
+    async def _publish(self, group: Sequence[Handed]) -> None:
+        errors = await self._store.put_documents(
+            [(one.made.target, one.fetched.document or b"") for one in group]
+        )
+        kept = [one for one, error in zip(group, errors, strict=True) if error is None]
+        await self._outcomes.record_documents(kept)
+        for one, error in zip(group, errors, strict=True):
+            if error is not None:
+                await self._refused(one.made, error)
