@@ -98,7 +98,6 @@ class BatchThread:
             self._closing = True
             self._hand_over()
         await asyncio.shield(self._ended)
-        self._thread.join()
 
     def _hand_over(self) -> None:
         # Whoever was woken by the last batch and calls again is in the next one, whole: the thread is not woken

@@ -17,7 +17,6 @@ from filingd.adapters.manifest_faults import translated
 from filingd.adapters.manifest_queries import Queries
 from filingd.adapters.manifest_schema import BUSY_TIMEOUT_S, SIDE_FILES, open_read_only, open_writable
 from filingd.adapters.manifest_statements import Statements
-from filingd.core.errors import DiskFaultError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -241,26 +240,19 @@ class ManifestBuilder:
             self._discard()
 
     def _replace(self) -> None:
-        try:
-            _sync(self._new)
+        from filingd.adapters.disk import Disk, Syscalls, disk_errors
+
+        disk = Disk(Syscalls())
+        with disk_errors("replace the manifest", self._path):
+            descriptor = disk.syscalls.open(self._new, os.O_RDONLY)
+            try:
+                disk.syscalls.fsync(descriptor)
+            finally:
+                disk.close_quietly(descriptor)
             for ending in SIDE_FILES:  # a WAL of the old manifest must never be read into the new one
                 self._path.with_name(self._path.name + ending).unlink(missing_ok=True)
-            self._new.replace(self._path)
-            _sync(self._path.parent)
-        except OSError as error:
-            raise DiskFaultError(
-                f"The new manifest could not be put in the place of {self._path}: {error.strerror}. "
-                "Check the disk, then run `filingd manifest rebuild` again."
-            ) from error
+            disk.move(self._new, self._path)
 
     def _discard(self) -> None:
         for ending in ("", "-journal", *SIDE_FILES):
             self._new.with_name(self._new.name + ending).unlink(missing_ok=True)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
