@@ -24,7 +24,7 @@ VERSION_COLUMNS = (
 GROUP_COLUMNS = "key, opened_ms, sealed_ms, checked_ms, reasons, facts"
 LANE_STATE_COLUMNS = (
     "name, boot_id, reserved_until_s, parked_until_at, parked_for_s, "
-    "park_reason, slowdown, strikes, key_index"
+    "park_reason, slowdown, strikes, key_index, throttles, blocks"
 )
 
 _STATES = {int(state): state for state in State}
@@ -171,6 +171,8 @@ def lane_state_row(state: LaneState) -> Row:
         state.slowdown,
         state.strikes,
         state.key_index,
+        state.throttles,
+        state.blocks,
     )
 
 

@@ -98,7 +98,9 @@ _VERSION_1 = (
         park_reason TEXT,
         slowdown REAL NOT NULL,
         strikes INTEGER NOT NULL,
-        key_index INTEGER NOT NULL
+        key_index INTEGER NOT NULL,
+        throttles INTEGER NOT NULL,
+        blocks INTEGER NOT NULL
     ) WITHOUT ROWID""",
     "CREATE TABLE state_counts (state INTEGER PRIMARY KEY, items INTEGER NOT NULL)",
     "CREATE TABLE scheduled_counts (lane_id INTEGER PRIMARY KEY, items INTEGER NOT NULL)",
