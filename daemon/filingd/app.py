@@ -333,13 +333,12 @@ class Upkeep:
         while True:
             await self._fetch_once(keys)
             known = await self.manifest.items(keys)
-            waits = [
-                item.due_at for item in known.values() if item.state not in FINISHED_STATES and item.due_at
-            ]
-            wait_s = min(waits, default=0.0) - self.clock.now()
-            if not waits or self.clock.monotonic() + wait_s > give_up_s:
+            left = [item.due_at for item in known.values() if item.state not in FINISHED_STATES]
+            wait_s = min((due_at for due_at in left if due_at is not None), default=0.0) - self.clock.now()
+            # What is due and yet was not done waits for a lane that is closed to us: waiting here is in vain.
+            if wait_s <= 0.0 or self.clock.monotonic() + wait_s > give_up_s:
                 return known
-            await self.clock.sleep(max(wait_s, 0.0))
+            await self.clock.sleep(wait_s)
 
     async def _fetch_once(self, keys: Collection[str]) -> None:
         from filingd.adapters.steps import SilentSteps
