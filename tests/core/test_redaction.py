@@ -93,6 +93,13 @@ def test_bytes_errors_and_other_objects_become_text_first() -> None:
     assert shown == {"bytes": REDACTED, "error": f"bad {REDACTED}", "path": [REDACTED]}
 
 
+@pytest.mark.parametrize("before", ["\ud800", b"\xff", b"\x00"])
+def test_an_escape_right_before_a_key_does_not_hide_it(before: str | bytes) -> None:
+    key = "0123456789abcdef" * 2
+    value = before + key if isinstance(before, str) else before + key.encode()
+    assert key not in json.dumps(redact([value]))
+
+
 def test_what_nests_without_end_is_cut() -> None:
     endless: list[Any] = []
     endless.append(endless)

@@ -47,12 +47,11 @@ def redact(value: Any, secrets: Collection[str] = (), depth: int = 0) -> Any:
         return "…"
     if isinstance(value, dict):
         return {
-            redact_text(_text_of(name), secrets): redact(inner, secrets, depth + 1)
-            for name, inner in value.items()
+            _redact_shown(name, secrets): redact(inner, secrets, depth + 1) for name, inner in value.items()
         }
     if isinstance(value, (list, tuple, set, frozenset)):
         return [redact(inner, secrets, depth + 1) for inner in value]
-    return redact_text(_text_of(value), secrets)
+    return _redact_shown(value, secrets)
 
 
 @functools.lru_cache(maxsize=4)
@@ -67,10 +66,16 @@ def _redact_number(value: int, secrets: Collection[str]) -> int | str:
     return value if redact_text(text, secrets) == text else REDACTED
 
 
+def _redact_shown(value: object, secrets: Collection[str]) -> str:
+    """The redacted text of a value, as JSON can carry it.
+
+    Bytes that are no UTF-8 (in a file name, say) come as lone surrogates. They are escaped last: an escape ends in
+    hexadecimal digits, which right before a key would hide it.
+    """
+    return redact_text(_text_of(value), secrets).encode("utf-8", "backslashreplace").decode()
+
+
 def _text_of(value: object) -> str:
-    if isinstance(value, str):
-        # A file name may hold bytes that are no UTF-8; they come as lone surrogates, which JSON cannot carry.
-        return value.encode("utf-8", "backslashreplace").decode()
     if isinstance(value, (bytes, bytearray, memoryview)):
-        return bytes(value).decode("utf-8", "backslashreplace")
+        return bytes(value).decode("utf-8", "surrogateescape")
     return str(value)
