@@ -105,6 +105,21 @@ async def test_with_calls_always_waiting_a_slow_disk_does_not_disturb_the_pace()
     assert len(row.saved) < times_s[-1], "less than one write a second"
 
 
+async def test_a_lane_faster_than_its_callers_reserves_ahead_as_well() -> None:
+    clock = FakeClock()
+    row = Row(clock, latency_s=0.3)
+    pacer = pacer_of(clock, row, calls_per_s=1000.0)
+    await pacer.acquire()
+    waited_s = 0.0
+    for _ in range(500):
+        await clock.sleep(0.02)  # the call itself; its slot has come before it is asked for
+        asked_s = clock.monotonic()
+        await pacer.acquire()
+        waited_s += clock.monotonic() - asked_s
+    assert waited_s == 0.0
+    assert len(row.saved) > 3
+
+
 async def test_a_waiter_that_is_cancelled_costs_no_slot_and_holds_up_nobody() -> None:
     clock = FakeClock()
     pacer = pacer_of(clock)

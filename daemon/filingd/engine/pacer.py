@@ -134,25 +134,25 @@ class LanePacer:
         while not self._closed:
             now_s = self._clock.monotonic()
             opens_s = max(self._pace.opens_at_s(wanted_s, now_s), self._parked_until_s)
+            self._reserve_ahead(max(opens_s, now_s))
             if opens_s <= now_s <= self._durable_until_s:
                 # Nothing is awaited between here and the caller: this is the moment of the release. The clock is
                 # read again because the system may have stopped the process in between.
                 self._released_until_s = self._clock.monotonic()
                 self._pace.release(wanted_s, self._released_until_s)
                 return
-            await self._come_closer(opens_s, now_s)
+            if opens_s > now_s:
+                await self._sleep(opens_s - now_s)
+            else:
+                await self._until_durable(self._changes)
         raise LaneClosedError(f"The lane {self._state.name} is closed: filingd is stopping.")
 
-    async def _come_closer(self, opens_s: float, now_s: float) -> None:
-        needed_s, reserved_s = max(opens_s, now_s), self._state.reserved_until_s
+    def _reserve_ahead(self, needed_s: float) -> None:
+        reserved_s = self._state.reserved_until_s
         reserve_s = renewed_reservation_s(reserved_s, needed_s, self._save_took_s)
         if reserve_s != reserved_s:
             self._put(replace(self._state, reserved_until_s=reserve_s))
-        if opens_s > now_s:
-            self._keep_saving()
-            await self._sleep(opens_s - now_s)
-        else:
-            await self._until_durable(self._changes)
+        self._keep_saving()
 
     def _park_end_s(self) -> float:
         now_at = self._clock.now()
