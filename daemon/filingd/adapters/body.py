@@ -55,10 +55,18 @@ class BodyExaminer:
 
     def feed(self, chunk: memoryview) -> None:
         """Take the next bytes; the memory may be reused afterwards."""
+        self.count(chunk)
+        self.walk(chunk)
+
+    def count(self, chunk: memoryview) -> None:
+        """One half of `feed`: count and hash. The halves may run on two threads."""
         self._digest.update(chunk)
         if len(self._head) < HEAD_BYTES:
             self._head += bytes(chunk[: HEAD_BYTES - len(self._head)])
         self._size_bytes += len(chunk)
+
+    def walk(self, chunk: memoryview) -> None:
+        """The other half: walk the zip."""
         self._walk.feed(chunk)
 
     def report(

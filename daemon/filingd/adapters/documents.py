@@ -10,9 +10,10 @@ import asyncio
 import os
 import threading
 from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from filingd.adapters.disk import temporary_of, translated
+from filingd.adapters.disk import previous_of, temporary_of, translated
 from filingd.core import steps as step
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ _FOLDERS_SYNCED_ONE_BY_ONE = 4  # from here on one sync of the file system is ch
 class _Waiting:
     """One document and who waits for it."""
 
-    __slots__ = ("data", "done", "error", "loop", "path", "written")
+    __slots__ = ("data", "done", "error", "has_previous", "loop", "path")
 
     def __init__(self, path: Path, data: bytes, loop: asyncio.AbstractEventLoop) -> None:
         self.path = path
@@ -38,7 +39,7 @@ class _Waiting:
         self.loop = loop
         self.done: asyncio.Future[None] = loop.create_future()
         self.error: DiskFullError | DiskFaultError | None = None
-        self.written = False
+        self.has_previous = False  # what lay under the name before is held until the folder is durable
 
 
 class DocumentWriter:
@@ -108,6 +109,8 @@ class DocumentWriter:
         self._steps.reached(step.BODY_RENAMED)
         self._sync_folders(_sound(group))
         self._steps.reached(step.FOLDER_SYNCED)
+        for waiting in _sound(group):
+            self._let_go_of_previous(waiting)
 
     def _attempt(self, waiting: _Waiting, work: Callable[[_Waiting], None]) -> None:
         try:
@@ -148,18 +151,43 @@ class DocumentWriter:
             self._disk.close_quietly(fd)
 
     def _rename(self, waiting: _Waiting) -> None:
-        self._disk.syscalls.rename(temporary_of(waiting.path), waiting.path)
+        waiting.has_previous = self._held(waiting.path)
+        try:
+            self._disk.syscalls.rename(temporary_of(waiting.path), waiting.path)
+        except OSError:
+            self._let_go_of_previous(waiting)
+            raise
+
+    def _held(self, path: Path) -> bool:
+        """Give what lies under the name a second name, if anything does."""
+        held = previous_of(path)
+        try:
+            self._disk.syscalls.link(path, held)
+        except FileNotFoundError:
+            return False
+        except FileExistsError:  # left over from a death between the two names
+            self._disk.syscalls.unlink(held)
+            self._disk.syscalls.link(path, held)
+        return True
+
+    def _let_go_of_previous(self, waiting: _Waiting) -> None:
+        if waiting.has_previous:
+            self._disk.remove_quietly(previous_of(waiting.path))
+
+    def _put_back(self, waiting: _Waiting) -> None:
+        if not waiting.has_previous:
+            self._disk.remove_quietly(waiting.path)
+            return
+        with suppress(OSError):
+            self._disk.syscalls.rename(previous_of(waiting.path), waiting.path)
 
     def _sync_folders(self, group: list[_Waiting]) -> None:
         by_folder: dict[Path, list[_Waiting]] = {}
         for waiting in group:
             by_folder.setdefault(waiting.path.parent, []).append(waiting)
         if len(by_folder) > _FOLDERS_SYNCED_ONE_BY_ONE:
-            try:
+            with suppress(OSError):  # it does not say which folder: ask for each
                 self._sync_file_system()
-            except OSError:
-                pass
-            else:
                 return
         for folder, concerned in by_folder.items():
             self._sync_folder(folder, concerned)
@@ -170,6 +198,7 @@ class DocumentWriter:
         except OSError as exc:
             for waiting in concerned:
                 waiting.error = translated(exc, "publish", waiting.path)
+                self._put_back(waiting)
 
 
 def _sound(group: Iterable[_Waiting]) -> list[_Waiting]:

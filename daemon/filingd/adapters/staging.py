@@ -1,7 +1,8 @@
 """A body on its way to a final name.
 
-The event loop fills buffers; one side thread writes, hashes and walks each of them in a single pass. Whatever
-touches the disk runs on that thread, in order, so that a cancelled caller cannot leave two steps running at once.
+The event loop fills buffers; two side threads see each of them once, one to write and hash it, one to walk the zip
+in it (inflating is four fifths of all the work, so it has a thread of its own). Whatever touches the disk runs on the
+first of the two, in order, so that a cancelled caller cannot leave two steps running at once.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import threading
 from collections import deque
 from contextlib import suppress
 from dataclasses import replace
@@ -77,22 +79,29 @@ class StagedBody:
         self._plan = plan
         self._path = workshop.layout.path(target)
         self._loop = asyncio.get_running_loop()
-        self._thread: SideThread | None = workshop.threads.take()
+        self._threads: tuple[SideThread, SideThread] | None = (
+            workshop.threads.take(),
+            workshop.threads.take(),
+        )
         # of the event loop
-        self._owned: list[bytearray] = []
+        self._spare: list[bytearray] = []
+        self._in_flight: deque[bytearray] = deque()  # handed over, in order
+        self._recycled = 0  # how many came back so far
         self._filling: bytearray | None = None
         self._filled = 0
         self._advanced = 0
         self._resumed = 0
         self._waiter: asyncio.Future[None] | None = None
-        # of both
-        self._free: deque[bytearray] = deque()
+        # of all
         self._failure: Exception | None = None
-        # of the side thread
+        # of the writing thread
         self._fd = -1
-        self._examiner = BodyExaminer(plan)
+        self._examiner = BodyExaminer(plan)  # its walk is the walking thread's
         self._written = 0
         self._writeback_at = 0
+        self._stored = 0  # buffers done with
+        # of the walking thread
+        self._walked = 0  # buffers done with
 
     # ------------------------------------------------------------ beginning
 
@@ -105,7 +114,7 @@ class StagedBody:
             raise
         if resume is not None:
             self._resumed = resume.received_bytes
-            self._side.submit(lambda: self._guarded(lambda: self._examine_again(resume.received_bytes)))
+            self._submit_examination(resume.received_bytes)
 
     def _open(self, resume: PartialRecord | None, record: PartialRecord | None) -> None:
         disk, part = self._shop.disk, part_of(self._path)
@@ -123,8 +132,19 @@ class StagedBody:
             self._close()
             raise translated(exc, "stage", part) from exc
 
+    def _submit_examination(self, count: int) -> None:
+        """The writing thread reads the prefix for both; the walking thread takes nothing new before that is done."""
+        done = threading.Event()
+
+        def examine() -> None:
+            self._guarded(lambda: self._examine_again(count))
+            done.set()
+
+        self._writer.submit(examine)
+        self._walker.submit(lambda: _wait_for(done))
+
     def _examine_again(self, count: int) -> None:
-        buffer = memoryview(self._shop.buffers.take())
+        buffer = memoryview(bytearray(BUFFER_BYTES))
         while self._written < count:
             got = os.preadv(self._fd, [buffer[: count - self._written]], self._written)
             if got == 0:
@@ -156,52 +176,84 @@ class StagedBody:
             self._hand_over()
 
     async def ready(self) -> None:
-        """Until a buffer is free or the side thread failed."""
+        """Until a buffer is free or a side thread failed."""
         while self._failure is None and self._filling is None and not self._may_take():
             self._waiter = self._loop.create_future()
-            if not self._free:  # one may have come back before the side thread could see that we wait
+            if not self._may_take():  # one may have come back before the side threads could see that we wait
                 await self._waiter
         self._waiter = None
 
     def failure(self) -> Exception | None:
-        """What the side thread died of, if it did."""
+        """What a side thread died of, if one did."""
         return self._failure
 
     def _may_take(self) -> bool:
-        return bool(self._free) or len(self._owned) < BUFFERS_A_TRANSFER
+        self._recycle()
+        return bool(self._spare) or len(self._in_flight) < BUFFERS_A_TRANSFER
 
     def _next_buffer(self) -> bytearray | None:
-        if self._free:
-            return self._free.popleft()
-        if len(self._owned) == BUFFERS_A_TRANSFER:
+        if not self._may_take():
             return None
-        self._owned.append(self._shop.buffers.take())
-        return self._owned[-1]
+        return self._spare.pop() if self._spare else self._shop.buffers.take()
+
+    def _recycle(self) -> None:
+        """Both threads work in the order of handing over, so what both have passed is free."""
+        while self._recycled < min(self._stored, self._walked):
+            self._spare.append(self._in_flight.popleft())
+            self._recycled += 1
 
     def _hand_over(self) -> None:
         buffer, count = self._filling, self._filled
         self._filling, self._filled = None, 0
-        if buffer is not None and count:
-            self._side.submit(lambda: self._consume(buffer, count))
+        if buffer is None:
+            return
+        if count == 0:
+            self._spare.append(buffer)
+            return
+        self._in_flight.append(buffer)
+        chunk = memoryview(buffer)[:count]
+        self._walker.submit(lambda: self._walk(chunk))
+        self._writer.submit(lambda: self._store(chunk))
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    # ------------------------------------------------------------ the side thread
+    # ------------------------------------------------------------ the side threads
 
     @property
-    def _side(self) -> SideThread:
-        assert self._thread is not None, "the body has already been published, kept, quarantined or discarded"
-        return self._thread
+    def _writer(self) -> SideThread:
+        assert self._threads is not None, "the body was already published, kept, quarantined or discarded"
+        return self._threads[0]
+
+    @property
+    def _walker(self) -> SideThread:
+        assert self._threads is not None, "the body was already published, kept, quarantined or discarded"
+        return self._threads[1]
 
     async def _call(self, work: Callable[[], T]) -> T:
+        """Do it on the writing thread, after everything handed over so far has passed both."""
         self._hand_over()
-        return await self._side.call(work)
+        walked = threading.Event()
+        self._walker.submit(walked.set)
 
-    def _consume(self, buffer: bytearray, count: int) -> None:
-        self._guarded(lambda: self._absorb(memoryview(buffer)[:count]))
-        self._free.append(buffer)
+        def work_then() -> T:
+            walked.wait()
+            return work()
+
+        return await self._writer.call(work_then)
+
+    def _store(self, chunk: memoryview) -> None:
+        self._guarded(lambda: self._write(chunk))
+        self._stored += 1
+        self._tell()
+
+    def _walk(self, chunk: memoryview) -> None:
+        self._guarded(lambda: self._examiner.walk(chunk))
+        self._walked += 1
+        self._tell()
+
+    def _tell(self) -> None:
         if self._waiter is not None:
             with suppress(RuntimeError):  # the loop is gone in a process that ends
                 self._loop.call_soon_threadsafe(self._wake)
@@ -217,15 +269,15 @@ class StagedBody:
         except Exception as exc:  # noqa: BLE001 - a fault of ours must end this transfer, not the thread
             self._failure = exc
 
-    def _absorb(self, chunk: memoryview) -> None:
+    def _write(self, chunk: memoryview) -> None:
         self._shop.disk.write_all(self._fd, chunk)
         self._written += len(chunk)
-        self._examiner.feed(chunk)
         if self._written - self._writeback_at >= _WRITEBACK_BYTES:
             self._shop.disk.syscalls.start_writeback(
                 self._fd, self._writeback_at, self._written - self._writeback_at
             )
             self._writeback_at = self._written
+        self._examiner.count(chunk)
 
     # ------------------------------------------------------------ the end
 
@@ -319,8 +371,8 @@ class StagedBody:
 
     async def discard(self) -> None:
         """See `ports.Staged`."""
-        if self._thread is not None:
-            self._filling = None
+        if self._threads is not None:
+            self._filled = 0
             await self._call(self._abandon)
             self._let_go()
 
@@ -335,13 +387,20 @@ class StagedBody:
             self._shop.disk.close_quietly(fd)
 
     def _let_go(self) -> None:
-        """Give everything borrowed back. The side thread has done its last job by now."""
-        if self._thread is not None:
-            self._shop.threads.give_back(self._thread)
-            self._thread = None
-            for buffer in self._owned:
-                self._shop.buffers.give_back(buffer)
-            self._owned.clear()
+        """Give everything borrowed back. The side threads have done their last job by now."""
+        if self._threads is None:
+            return
+        for thread in self._threads:
+            self._shop.threads.give_back(thread)
+        self._threads = None
+        for buffer in (*self._spare, *self._in_flight):
+            self._shop.buffers.give_back(buffer)
+        self._spare.clear()
+        self._in_flight.clear()
+
+
+def _wait_for(event: threading.Event) -> None:
+    event.wait()
 
 
 def place_durably(shop: Workshop, path: Path, previous: Path | None) -> None:

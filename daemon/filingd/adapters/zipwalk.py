@@ -279,11 +279,10 @@ class ZipWalk:
         _, _, flags, method, _, _, crc, packed, size, name_length, extra_length = LOCAL_HEADER.unpack(
             (yield from self._take(LOCAL_HEADER.size))
         )
-        raw_name = yield from self._take(name_length)
-        extra = yield from self._take(extra_length)
-        entry = _Entry(header_at, decoded_name(raw_name, flags, header_at), flags, method)
+        tail = yield from self._take(name_length + extra_length)
+        entry = _Entry(header_at, decoded_name(tail[:name_length], flags, header_at), flags, method)
         self._admit(entry)
-        size, packed = widened(extra, [size, packed], header_at)
+        size, packed = widened(tail[name_length:], [size, packed], header_at)
         entry.data_at = self._position
         entry.stated = None if entry.has_descriptor else size
         collected = self._collector(entry)
@@ -434,10 +433,10 @@ class ZipWalk:
         while (yield from self._signature()) == _CENTRAL_SIGNATURE:
             at = self._position
             header = CENTRAL_HEADER.unpack((yield from self._take(CENTRAL_HEADER.size)))
-            raw_name = yield from self._take(header[10])
-            extra = yield from self._take(header[11])
-            yield from self._take(header[12])
-            self._compare(at, guess, header, decoded_name(raw_name, header[3], at), extra)
+            name_length, extra_length, comment_length = header[10:13]
+            tail = yield from self._take(name_length + extra_length + comment_length)
+            name = decoded_name(tail[:name_length], header[3], at)
+            self._compare(at, guess, header, name, tail[name_length : name_length + extra_length])
             guess += 1
         if guess != len(self._entries.names):
             missing = self._entries.names[self._entries.listed.index(0)]
