@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import os
+import traceback
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
@@ -12,6 +14,9 @@ from filingd.core.errors import ExitCode, FilingdError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+
+TRACEBACK_VARIABLE = "FILINGD_TRACEBACK"
 
 
 class Entry(NamedTuple):
@@ -70,7 +75,7 @@ def root() -> None:
     """Keep a complete, verified and current copy of company-registry data on your own disk."""
 
 
-def run(arguments: Sequence[str]) -> int:
+def run(arguments: Sequence[str]) -> int:  # noqa: PLR0911 - one way out for each way to end
     """Run one command; return the exit code (`core.errors.ExitCode`). No traceback reaches an operator."""
     try:
         result: Any = root.main(args=list(arguments), prog_name="filingd", standalone_mode=False)
@@ -87,4 +92,18 @@ def run(arguments: Sequence[str]) -> int:
         return error.exit_code
     except BrokenPipeError:
         return ExitCode.OK
+    except Exception as error:  # noqa: BLE001 - a defect of ours is told in a sentence, too
+        return _confess(error)
     return int(result) if isinstance(result, int) else ExitCode.OK
+
+
+def _confess(error: Exception) -> ExitCode:
+    if os.environ.get(TRACEBACK_VARIABLE):
+        traceback.print_exception(error)
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    click.echo(
+        f"filingd: a defect: {error!r} ({frame.filename.rpartition('/')[2]}, line {frame.lineno}). Nothing that is stored "
+        f"is at risk. Please report it; {TRACEBACK_VARIABLE}=1 shows more.",
+        err=True,
+    )
+    return ExitCode.FAILED
