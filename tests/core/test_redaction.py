@@ -6,11 +6,12 @@ import json
 import string
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filingd.core.redaction import REDACTED, SHORTEST_KEY, holds_key, redact, redact_text
+from filingd.core.redaction import REDACTED, SHORTEST_KEY, holds_key, is_clean, redact, redact_text
 
 if TYPE_CHECKING:
     import uuid
@@ -112,3 +113,25 @@ def test_what_nests_without_end_is_cut() -> None:
 )
 def test_a_key_is_exactly_32_hexadecimal_digits(text: str, expected: bool) -> None:
     assert holds_key(text) is expected
+
+
+@given(
+    facts=st.dictionaries(
+        st.text(max_size=8), st.text(max_size=60) | st.integers() | st.lists(st.text(max_size=40))
+    ),
+    key=st.text("0123456789abcdefABCDEF", min_size=32, max_size=32),
+    where=st.integers(0, 60),
+    secret=st.sampled_from(["", "spaced-out-secret"]),
+)
+def test_a_line_that_is_called_clean_is_what_redaction_leaves_as_it_is(
+    facts: dict[str, object], key: str, where: int, secret: str
+) -> None:
+    secrets = [secret] if secret else []
+    text = f"a{key}" if where % 2 else f"{'é' * (where % 5)}-{key}"
+    for candidate in (facts, {**facts, "with": text}, {**facts, "said": f"x {secret.upper()} y"}):
+        try:
+            line = msgspec.json.encode(candidate)
+        except UnicodeEncodeError:
+            continue
+        if is_clean(line, secrets):
+            assert redact(candidate, secrets) == candidate

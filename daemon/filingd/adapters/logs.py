@@ -21,7 +21,7 @@ import msgspec
 import structlog
 
 from filingd.core import events
-from filingd.core.redaction import redact
+from filingd.core.redaction import is_clean, redact
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, MutableMapping, Sequence
@@ -342,6 +342,16 @@ class StatusLog:
         stamp = dt.datetime.fromtimestamp(self._now(), dt.UTC).isoformat(timespec="milliseconds")
         redacted: Line = redact({"event": event, **facts}, self._secrets())
         return {"ts": stamp.replace("+00:00", "Z"), "level": level, **redacted}
+
+
+def _redacted(facts: Line, secrets: Collection[str]) -> Line:
+    try:
+        if is_clean(msgspec.json.encode(facts), secrets):
+            return facts
+    except (TypeError, ValueError):
+        pass  # a value that JSON does not know, or text that is no UTF-8: made plain below
+    redacted: Line = redact(facts, secrets)
+    return redacted
 
 
 def open_status_log(

@@ -17,7 +17,25 @@ if TYPE_CHECKING:
 REDACTED = "[redacted]"
 SHORTEST_KEY = 8  # a shorter configured value would turn ordinary words into "[redacted]"
 _KEY_SHAPED = re.compile(r"(?<![0-9A-Fa-f])[0-9A-Fa-f]{32}(?![0-9A-Fa-f])")
+_KEY_DIGITS = 32
 _DEEPEST = 20
+
+
+_LONG_HEX_RUN = re.compile(rb"[0-9A-Fa-f]{32,}")
+
+
+def is_clean(line: bytes, secrets: Collection[str] = ()) -> bool:
+    """Whether nothing in a line of JSON has to be redacted, by one look at the whole line.
+
+    Nearly all lines are clean, and looking at each value of each would cost more than writing it. A line with a backslash is
+    never called clean here: an escape can stand right before a key and hide it.
+    """
+    if b"\\" in line or any(len(run) == _KEY_DIGITS for run in _LONG_HEX_RUN.findall(line)):
+        return False
+    if not secrets:
+        return True
+    lowered = line.decode().lower()
+    return not any(secret in lowered for secret in _lowered(frozenset(secrets)))
 
 
 def redact_text(text: str, secrets: Collection[str] = ()) -> str:
@@ -52,6 +70,11 @@ def redact(value: Any, secrets: Collection[str] = (), depth: int = 0) -> Any:
     if isinstance(value, (list, tuple, set, frozenset)):
         return [redact(inner, secrets, depth + 1) for inner in value]
     return _redact_shown(value, secrets)
+
+
+@functools.lru_cache(maxsize=4)
+def _lowered(secrets: frozenset[str]) -> tuple[str, ...]:
+    return tuple(secret.lower() for secret in secrets)
 
 
 @functools.lru_cache(maxsize=4)
