@@ -7,19 +7,27 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from e2e.rig import Rig
+from e2e.rig import Rig, SandboxPool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
 
+@pytest.fixture(scope="session")
+def sandbox_pool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxPool]:
+    """Running sandboxes, used again and again."""
+    pool = SandboxPool(tmp_path_factory.mktemp("sandboxes"))
+    yield pool
+    pool.close()
+
+
 @contextlib.contextmanager
-def _rigs(next_folder: Callable[[], Path]) -> Iterator[Callable[..., Rig]]:
+def _rigs(folder: Path, pool: SandboxPool) -> Iterator[Callable[..., Rig]]:
     rigs: list[Rig] = []
 
     def make(**fields: Any) -> Rig:
-        rigs.append(Rig(next_folder(), **fields))
+        rigs.append(Rig(folder / f"rig-{len(rigs)}", pool, **fields))
         return rigs[-1]
 
     try:
@@ -32,15 +40,16 @@ def _rigs(next_folder: Callable[[], Path]) -> Iterator[Callable[..., Rig]]:
 
 
 @pytest.fixture
-def make_rig(tmp_path: Path) -> Iterator[Callable[..., Rig]]:
+def make_rig(tmp_path: Path, sandbox_pool: SandboxPool) -> Iterator[Callable[..., Rig]]:
     """Make a rig of this test; its manners are checked when the test is over."""
-    names = iter(range(100))
-    with _rigs(lambda: tmp_path / f"rig-{next(names)}") as make:
+    with _rigs(tmp_path, sandbox_pool) as make:
         yield make
 
 
 @pytest.fixture(scope="module")
-def make_shared_rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Rig]]:
+def make_shared_rig(
+    tmp_path_factory: pytest.TempPathFactory, sandbox_pool: SandboxPool
+) -> Iterator[Callable[..., Rig]]:
     """The same for a whole module."""
-    with _rigs(lambda: tmp_path_factory.mktemp("rig") / "shared") as make:
+    with _rigs(tmp_path_factory.mktemp("shared"), sandbox_pool) as make:
         yield make

@@ -4,10 +4,24 @@ from __future__ import annotations
 
 import itertools
 import json
+import uuid
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
+from filingd.sandbox.settings import SandboxSettings
 from support import logcheck
-from support.daemon import SANDBOX_KEYS, DaemonConfig, DaemonProcess, Ended, StoreView, Truth, run_daemon
+from support.daemon import (
+    SANDBOX_KEYS,
+    DaemonConfig,
+    DaemonProcess,
+    Ended,
+    Quarantined,
+    StoreView,
+    Truth,
+    run_daemon,
+    wait_until,
+)
 from support.sandbox import SandboxProcess
 
 if TYPE_CHECKING:
@@ -20,16 +34,60 @@ NOON = "2026-11-20T12:30"  # a Friday; the day before is open since 05:00, its l
 YESTERDAY = "2026-11-19"
 
 
+class SandboxPool:
+    """Sandboxes that are running already: one that was given back is made as new and taken again."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._all: list[SandboxProcess] = []
+        self._free: list[SandboxProcess] = []
+
+    def take(self, clock: str | float, settings: Mapping[str, Any]) -> SandboxProcess:
+        """A sandbox with these settings (the rest are defaults), an empty journal, all its keys and no faults."""
+        sandbox = self._free.pop() if self._free else self._start()
+        admin = sandbox.admin
+        admin.listening(open_door=True)
+        admin.clear_faults()
+        admin.settings(**msgspec.to_builtins(SandboxSettings()) | settings)
+        for product, keys in SANDBOX_KEYS.items():
+            admin.revoke_key(product)
+            for slot, key in zip(("primary", "secondary"), keys, strict=True):
+                admin.add_key(product, key, slot)
+        admin.clock_rate(1.0)
+        admin.clock_set(clock)
+        wait_until(lambda: not admin.summary()["open"], "end of the last test's requests")
+        admin.clear_journal()
+        return sandbox
+
+    def give_back(self, sandbox: SandboxProcess) -> None:
+        """Let somebody else have it."""
+        self._free.append(sandbox)
+
+    def close(self) -> None:
+        """Stop them all."""
+        for sandbox in self._all:
+            sandbox.stop()
+
+    def _start(self) -> SandboxProcess:
+        folder = self._folder / f"sandbox-{len(self._all)}"
+        folder.mkdir(parents=True)
+        self._all.append(SandboxProcess(directory=folder, keys=SANDBOX_KEYS).start())
+        return self._all[-1]
+
+
 class Rig:
     """One sandbox and one store. The daemon runs on the sandbox's clock.
 
     Few, small filings, none of them late, none without its documents, unless a test says otherwise.
     """
 
-    def __init__(self, folder: Path, *, since: str, clock: str = NOON, **settings: Any) -> None:
+    def __init__(
+        self, folder: Path, pool: SandboxPool, *, since: str, clock: str | float = NOON, **settings: Any
+    ) -> None:
         knobs: dict[str, Any] = {"scale": 0.002, "late_share": 0.0, "keys": SANDBOX_KEYS, **settings}
-        self.sandbox = SandboxProcess(clock=clock, directory=_made(folder / "sandbox"), **knobs).start()
-        self.config = DaemonConfig.for_sandbox(self.sandbox, folder / "daemon", since)
+        self._pool = pool
+        self.sandbox = pool.take(clock, knobs)
+        self.config = DaemonConfig(folder, self.sandbox.base_url, since)
         self.store = StoreView(self.config.store_path)
         self.truth = Truth(self.admin)
 
@@ -82,20 +140,20 @@ class Rig:
         assert summary["request_ids_unique"] or not summary["count"]
 
     def close(self) -> None:
-        """Stop the sandbox."""
-        self.sandbox.stop()
+        """Give the sandbox back."""
+        self._pool.give_back(self.sandbox)
 
 
-def _made(folder: Path) -> Path:
-    folder.mkdir(parents=True)
-    return folder
-
-
-def record_of(rig: Rig, day: str, dataset: str) -> dict[str, Any]:
-    """The one quarantine record of an item."""
+def quarantined_of(rig: Rig, day: str, dataset: str) -> Quarantined:
+    """The one refused body of an item."""
     key = f"nbb/authentic/{day}/{dataset}"
-    (record,) = (found.record for found in rig.store.quarantined() if found.record["key"] == key)
-    return record
+    (found,) = (found for found in rig.store.quarantined() if found.record["key"] == key)
+    return found
+
+
+def request_id_text(stored: bytes | str) -> str:
+    """A request id as the manifest keeps it (16 bytes, or a text that is no UUID)."""
+    return stored if isinstance(stored, str) else str(uuid.UUID(bytes=stored))
 
 
 def seconds_between(entries: list[dict[str, Any]]) -> list[float]:
