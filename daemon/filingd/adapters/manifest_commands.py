@@ -216,10 +216,16 @@ class ManifestBuilder:
         return self
 
     def add(self, changes: Sequence[Change]) -> None:
-        """Take items (`before` is None) and their versions; fastest in key order and some thousand a call."""
+        """Take items (`before` is None) and their versions; fastest in key order and some thousand a call.
+
+        Raises:
+            StoreError: a change does not fit what was added before; the rebuild is off.
+        """
         with translated(self._new):
             self._connection.execute("BEGIN")
-            self._statements.record([changes])
+            (refused,) = self._statements.record([changes])
+            if refused is not None:
+                raise refused
             self._connection.execute("COMMIT")
 
     def add_groups(self, groups: Sequence[Group]) -> None:
@@ -227,6 +233,30 @@ class ManifestBuilder:
             self._connection.execute("BEGIN")
             self._statements.save_groups(groups)
             self._connection.execute("COMMIT")
+
+    def add_lane(self, state: LaneState) -> None:
+        """Keep what is promised of a lane: a rebuild must not make it faster than it was."""
+        with translated(self._new):
+            self._connection.execute("BEGIN")
+            self._statements.save_lane(state)
+            self._connection.execute("COMMIT")
+
+    def keep_old(self, ending: str) -> Path | None:
+        """Leave the manifest that is there now under another name as well; None if there is none.
+
+        Raises:
+            DiskFullError, DiskFaultError: the disk refused.
+        """
+        from filingd.adapters.disk import Disk, Syscalls, disk_errors
+
+        disk, kept = Disk(Syscalls()), self._path.with_name(self._path.name + ending)
+        with disk_errors("keep the old manifest as", kept):
+            for side in (*SIDE_FILES, ""):
+                source = self._path.with_name(self._path.name + side)
+                if source.exists():
+                    disk.syscalls.link(source, kept.with_name(kept.name + side))
+            disk.sync_folder(kept.parent)
+        return kept if kept.exists() else None
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
