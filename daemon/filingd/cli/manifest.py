@@ -1,0 +1,185 @@
+"""`filingd manifest`: make the manifest anew from the files on disk."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import json
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from filingd.cli.instants import Instant
+from filingd.cli.options import config_option, json_option, load_settings
+from filingd.core.errors import ExitCode, StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from filingd.adapters.manifest_commands import ManifestBuilder
+    from filingd.core.limits import LaneState
+    from filingd.engine.rebuild import Rebuilt
+    from filingd.ports import Clock, Registry
+    from filingd.settings import Settings
+
+_NAMED = 20
+EXAMPLE = """\b
+Examples:
+  filingd manifest rebuild --dry-run
+  filingd manifest rebuild
+"""
+
+
+@click.group()
+def manifest() -> None:
+    """Make the manifest anew from the files on disk."""
+
+
+@manifest.command(epilog=EXAMPLE)
+@config_option
+@json_option
+@click.option("--dry-run", is_flag=True, help="Say what would be found; write nothing, move nothing.")
+@click.option("--rehearse-at", type=Instant(), metavar="INSTANT",
+              help="As of this instant, for the store of a rehearsal.")  # fmt: skip
+def rebuild(config_path: Path, as_json: bool, dry_run: bool, rehearse_at: float | None) -> int:
+    """Read every stored file and make a new manifest of what is found; nothing is fetched.
+
+    Needs the store to itself: stop the daemon first. A file counts if its content is sound, a day is sealed if its
+    SHA256SUMS holds; damaged files go to quarantine/. The old manifest stays beside the new one. What the disk cannot
+    tell is planned anew by the next `filingd run`.
+    """
+    settings = load_settings(config_path)
+    report = asyncio.run(_rebuild(settings, rehearse_at, dry_run=dry_run, quiet=as_json))
+    click.echo(json.dumps(report, indent=2) if as_json else "\n".join(_told(report)))
+    return ExitCode.FAILED if dry_run and report["refused"] else ExitCode.OK
+
+
+async def _rebuild(
+    settings: Settings, rehearse_at: float | None, *, dry_run: bool, quiet: bool
+) -> dict[str, Any]:
+    from filingd import app
+    from filingd.adapters.lock import StoreLock
+
+    root = settings.store.path
+    if not root.is_dir():
+        raise StoreError(f"There is no store at {root}. Check [store] path, or run `filingd run` to begin.")
+    clock, registry = app.clock_for(rehearse_at), app.registry_of(settings)
+    began_s = time.monotonic()
+    with StoreLock(root, started_at=clock.now(), purpose="filingd manifest rebuild"):
+        found, kept = await _made(settings, registry, clock, dry_run=dry_run, quiet=quiet)
+    return _report(settings, found, kept, time.monotonic() - began_s, dry_run=dry_run)
+
+
+async def _made(
+    settings: Settings, registry: Registry, clock: Clock, *, dry_run: bool, quiet: bool
+) -> tuple[Rebuilt, Path | None]:
+    from filingd import app
+    from filingd.adapters.manifest_commands import ManifestBuilder
+    from filingd.adapters.steps import SilentSteps
+    from filingd.adapters.store import DiskStore
+    from filingd.engine.rebuild import Rebuilder
+
+    path, progress = app.manifest_path(settings), _progress(quiet=quiet)
+    store = DiskStore(settings.store.path, SilentSteps())
+    try:
+        if dry_run:
+            return await Rebuilder(registry, store, clock, None, progress).rebuild(), None
+        lanes = _lanes(path, registry, clock)
+        building: AbstractContextManager[ManifestBuilder] = ManifestBuilder(path, clock_now=clock.now)
+        with building as builder:
+            found = await Rebuilder(registry, store, clock, builder, progress).rebuild()
+            for state in lanes:
+                builder.add_lane(state)
+            kept = builder.keep_old(_ending())
+        await _say(settings, clock, found)
+        return found, kept
+    finally:
+        await store.close()
+
+
+async def _say(settings: Settings, clock: Clock, found: Rebuilt) -> None:
+    from filingd.adapters.logs import open_status_log
+    from filingd.core import events
+
+    log = open_status_log(settings.log_file, clock.now, console="off")
+    log.info(events.MANIFEST_REBUILT, items=found.stored + found.empty, days=found.sealed + found.opened)
+    await asyncio.to_thread(log.close)
+
+
+def _ending() -> str:
+    """What the name of the old manifest ends in; by the real time, so that no two are the same."""
+    return f".before-rebuild-{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%SZ}"
+
+
+def _lanes(path: Path, registry: Registry, clock: Clock) -> list[LaneState]:
+    """Each lane as the old manifest has it; if that cannot be read, as if a call had just been made on it."""
+    from filingd.adapters.manifest_commands import ManifestReader
+    from filingd.core.errors import FilingdError
+    from filingd.core.limits import LaneState
+
+    try:
+        with ManifestReader(path) as reader:
+            return list(reader.lane_states().values())
+    except FilingdError:
+        return [LaneState(spec.name, clock.boot_id(), clock.monotonic()) for spec in registry.lanes()]
+
+
+# ------------------------------------------------------------------------------------------ the report
+
+
+def _report(
+    settings: Settings, found: Rebuilt, kept: Path | None, duration_s: float, *, dry_run: bool
+) -> dict[str, Any]:
+    return {
+        "format": 1,
+        "dry_run": dry_run,
+        "manifest": str(settings.store.path / "manifest.db"),
+        "kept_as": str(kept) if kept else None,
+        "stored": found.stored,
+        "stored_bytes": found.stored_bytes,
+        "superseded": found.superseded,
+        "empty": found.empty,
+        "sealed_days": found.sealed,
+        "open_days": found.opened,
+        "refused": [{"path": path, "problem": problem} for path, problem in found.refused],
+        "unknown": found.unknown,
+        "duration_s": round(duration_s, 3),
+    }
+
+
+def _told(report: Mapping[str, Any]) -> Iterator[str]:
+    from filingd.cli.plan import human_bytes
+
+    yield f"stored      {report['stored']:,} bodies, {human_bytes(report['stored_bytes'])}"
+    yield f"superseded  {report['superseded']:,} earlier bodies under versions/"
+    yield f"empty       {report['empty']:,} datasets that were proven to have nothing"
+    yield f"days        {report['sealed_days']:,} sealed, {report['open_days']:,} to be judged by the next run"
+    where = "would go to quarantine/" if report["dry_run"] else "moved to quarantine/"
+    yield from _named("damaged", [f"{each['path']} ({each['problem']})" for each in report["refused"]], where)
+    yield from _named("unknown", report["unknown"], "left alone")
+    if report["dry_run"]:
+        yield "Nothing was written. Without --dry-run this becomes the new manifest."
+        return
+    yield f"The new manifest is {report['manifest']}" + (
+        f"; the old one is kept as {report['kept_as']}." if report["kept_as"] else "."
+    )
+
+
+def _named(word: str, paths: list[str], what: str) -> Iterator[str]:
+    if paths:
+        yield f"{word:<12}{len(paths):,} files, {what}:"
+        yield from (f"            {path}" for path in paths[:_NAMED])
+    if len(paths) > _NAMED:
+        yield f"            … and {len(paths) - _NAMED:,} more (all of them: --json)"
+
+
+def _progress(*, quiet: bool) -> Callable[[Rebuilt], None]:
+    if quiet or not sys.stderr.isatty():
+        return lambda _: None
+    return lambda found: click.echo(
+        f"\r  {found.stored:,} bodies, {found.stored_bytes / 1e6:,.0f} MB ", err=True, nl=False
+    )
