@@ -252,8 +252,10 @@ def _run_as_bench() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=20.0)
     options = parser.parse_args()
+    load_before = os.getloadavg()[0]
     lines = main(options.rounds, options.seconds)
-    print(f"{options.rounds} rounds of {options.seconds:.0f} s, load before: {os.getloadavg()[0]:.1f}\n")
+    load = f"load {load_before:.1f} before and {os.getloadavg()[0]:.1f} after, on {os.cpu_count()} cores"
+    print(f"{options.rounds} rounds of {options.seconds:.0f} s, {load}\n")
     print(markdown(lines))
 
 
