@@ -227,6 +227,14 @@ def test_not_found_by_both_keeps_a_sunday_open_until_the_archive_alone_must_know
     assert verdict.again_at == sunday_at(age) + DAY_S  # daily
 
 
+def test_at_the_edge_even_a_day_known_to_be_empty_waits_for_the_archive() -> None:
+    configured = rules(known_empty_days=frozenset({SUNDAY}))
+    at_edge = nothing(asked(SUNDAY, 9, sunday_at(27)), sunday_at(30), configured=configured, product=ARCHIVE)
+    assert (at_edge.reason, at_edge.confirmed) == ("at_window_edge", False)
+    later = nothing(asked(SUNDAY, 9, sunday_at(27)), sunday_at(36), configured=configured, product=ARCHIVE)
+    assert (later.reason, later.confirmed) == ("known_empty_day", True)
+
+
 def test_past_the_edge_the_archive_alone_proves_it() -> None:
     verdict = nothing(asked(SUNDAY, 9, sunday_at(30)), sunday_at(36), product=ARCHIVE)
     assert (verdict.reason, verdict.confirmed) == ("nothing_published", True)
@@ -329,6 +337,16 @@ def test_a_working_day_that_is_late_is_asked_for_hourly_at_first() -> None:
         item = replace(item, nothing_count=item.nothing_count + 1, nothing_at=since)
         now = verdict.again_at
     assert waits == [1, 2, 4, 8, 16, 24]
+
+
+@pytest.mark.parametrize(("state", "hours"), [(State.DUE, 6), (State.EMPTY, 6), (State.STORED, 1)])
+def test_documents_of_a_sunday_are_awaited_hourly_only_if_filings_are_listed(
+    state: State, hours: float
+) -> None:
+    now = at_age(SUNDAY, 1)
+    members = listing({"2026-00000001": "m01-f"})
+    siblings = {"references": holding(SUNDAY, "references", members, state)}
+    assert nothing(item_for(SUNDAY, "pdf"), now, siblings=siblings).again_at == now + hours * HOUR_S
 
 
 def test_a_late_day_is_found_within_twice_its_lateness() -> None:

@@ -87,16 +87,15 @@ def _explanation(question: Question, *, refused: bool) -> tuple[str, bool]:
 
 
 def _of_references(question: Question, *, refused: bool) -> tuple[str, bool]:
-    rules = question.rules
+    rules, day = question.rules, question.day
     if any(sibling.item.state in HOLDING_STATES for sibling in _documents(question)):
         return DOCUMENTS_WITHOUT_REFERENCES, False
-    if question.day in rules.known_empty_days:
-        return "known_empty_day", True
-    if rules.expect_filings_on_working_days and timeline.is_working_day(question.day):
+    is_known = day in rules.known_empty_days
+    if not is_known and rules.expect_filings_on_working_days and timeline.is_working_day(day):
         return NOTHING_ON_A_WORKING_DAY, False
     if refused and timeline.is_doubtful(rules, question.age_days):
         return "at_window_edge", False
-    return "nothing_published", True
+    return "known_empty_day" if is_known else "nothing_published", True
 
 
 def _of_documents(question: Question) -> tuple[str, bool]:
@@ -139,5 +138,9 @@ def _ask_again_at(question: Question, asked: int) -> float:
 
 
 def _may_be_late(question: Question) -> bool:
-    is_expected = question.dataset != timeline.REFERENCES or timeline.is_working_day(question.day)
-    return question.age_days <= _FRESH_DAYS and is_expected
+    """Whether filings are to be expected: it is a fresh day, and a working day or one whose references are there."""
+    if question.age_days > _FRESH_DAYS:
+        return False
+    references = question.siblings.get(timeline.REFERENCES)
+    are_listed = references is not None and references.item.state in HOLDING_STATES
+    return are_listed or timeline.is_working_day(question.day)
