@@ -120,6 +120,16 @@ def known_days(settings: Settings, reader: ManifestReader, now: float, first: dt
     return [day for day in days if first is None or day.day >= first]
 
 
+def days_at(settings: Settings, now: float) -> list[Day]:
+    """All days, as `filingd status` would show them at an instant.
+
+    Raises:
+        StoreError: there is no manifest, or it cannot be read.
+    """
+    with _opened(settings) as reader:
+        return known_days(settings, reader, now, None)
+
+
 def report_of(settings: Settings, reader: ManifestReader, days: Sequence[Day], now: float) -> StatusReport:
     """Everything the command tells, as one value."""
     from filingd.cli import status_report as told
