@@ -7,7 +7,9 @@ anything but loopback, repeat a request by itself (every call is reserved with t
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
+import os
 import ssl
 from typing import TYPE_CHECKING, Self
 
@@ -59,11 +61,21 @@ def _translated(exc: BaseException, timeout_reason: str) -> TransferError:
 
 def _described(exc: BaseException) -> str:
     cause = getattr(exc, "os_error", exc)
-    strerror = cause.strerror if isinstance(cause, OSError) else None
-    return f"{type(exc).__name__} ({strerror})" if strerror else type(exc).__name__
+    if not isinstance(cause, OSError) or cause.errno is None:
+        return type(exc).__name__
+    words = (
+        os.strerror(cause.errno) if cause.errno > 0 else cause.strerror
+    )  # negative: a name was not resolved
+    return f"{type(exc).__name__} ({words})"
 
 
-_TRANSLATED = (aiohttp.ClientError, aiohttp.http_exceptions.HttpProcessingError, OSError, ValueError)
+_TRANSLATED = (
+    aiohttp.ClientError,
+    aiohttp.http_exceptions.HttpProcessingError,
+    OSError,
+    ValueError,
+    RuntimeError,  # what the library says of a connection or session that was closed meanwhile
+)
 
 
 class AioHttpClient:
@@ -102,9 +114,11 @@ class AioHttpClient:
 
     async def close(self) -> None:
         """Close all connections. Exchanges under way break off."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        session, self._session = self._session, None
+        if session is not None:
+            # aiohttp 3.14 trips over a pooled TLS connection whose server has just sent garbage behind a body
+            with contextlib.suppress(AttributeError):
+                await session.close()
 
     async def send(self, request: Request, flow: FlowLimits) -> aiohttp.ClientResponse:
         """Send a request and give the library's response.

@@ -1,0 +1,177 @@
+"""What the engine may rely on of any HTTP client: the same suite on the fake and on the real one."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from fakes.http import FakeHttp, Reply
+from filingd.adapters.http import AioHttpClient
+from filingd.core.errors import DiskFullError, TransferError
+from filingd.core.model import FlowLimits, Request, SecretRef
+from support.raw_server import RawServer
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+    from filingd.ports import HttpClient
+    from support.raw_server import Connection, Script
+
+FLOW = FlowLimits(connect_timeout_s=5, idle_timeout_s=5)
+BODY = bytes(range(256)) * 1000
+
+REPLIES = {
+    "/whole": Reply(200, BODY, {"ETag": '"v1"', "X-Odd-Case": "Yes"}),
+    "/undeclared": Reply(200, BODY, declares_length=False),
+    "/empty": Reply(200, b""),
+    "/error": Reply(404, b'{"statusCode": 404}', {"Content-Type": "application/json"}),
+    "/redirect": Reply(302, b"", {"Location": "/whole"}),
+    "/cut": Reply(200, BODY, breaks_after=1000),
+    "/mute": Reply(head_reason="connection_lost"),
+}
+
+
+def scripted(reply: Reply) -> Script:
+    """The same reply on a real connection."""
+
+    async def script(connection: Connection) -> None:
+        if reply.head_reason is None:
+            await connection.head(reply.status, **{**reply.headers, **_framing(reply)})
+            body = reply.body if reply.breaks_after is None else reply.body[: reply.breaks_after]
+            await (connection.send(body) if reply.declares_length else _in_chunks(connection, body))
+        if reply.head_reason is not None or reply.breaks_after is not None:
+            connection.cut()
+
+    return script
+
+
+def _framing(reply: Reply) -> Mapping[str, object]:
+    if reply.declares_length:
+        return {"Content-Length": len(reply.body)}
+    return {"Transfer-Encoding": "chunked"}
+
+
+async def _in_chunks(connection: Connection, body: bytes) -> None:
+    await connection.chunk(body)
+    await connection.send(b"0\r\n\r\n")
+
+
+class Subject:
+    """A client and where its replies are."""
+
+    def __init__(self, client: HttpClient, base_url: str) -> None:
+        self.client = client
+        self._base_url = base_url
+
+    def request(self, path: str, key_name: str | None = "the-key") -> Request:
+        secret = SecretRef("X-Key", key_name) if key_name else None
+        return Request(f"{self._base_url}{path}", (("Accept", "application/json"),), "rid-1", secret)
+
+
+@pytest.fixture(params=["fake", "real"])
+async def subject(request: pytest.FixtureRequest) -> AsyncIterator[Subject]:
+    if request.param == "fake":
+        keys = {"the-key": "0" * 32}
+        fake = FakeHttp(lambda asked: REPLIES[asked.url.removeprefix("http://127.0.0.1:1")], keys)
+        yield Subject(fake, "http://127.0.0.1:1")
+        await fake.close()
+        return
+    async with RawServer({path: scripted(reply) for path, reply in REPLIES.items()}) as server:
+        client = AioHttpClient({"the-key": "0" * 32}.__getitem__, "filingd-tests")
+        yield Subject(client, server.url(""))
+        await client.close()
+
+
+class Sink:
+    """Collects; refuses once it is told to."""
+
+    def __init__(self, refusal: Exception | None = None) -> None:
+        self.data = bytearray()
+        self._buffer = bytearray(10_000)
+        self._refusal = refusal
+
+    def buffer(self) -> memoryview | None:
+        return memoryview(self._buffer)
+
+    def advance(self, count: int) -> None:
+        self.data += self._buffer[:count]
+
+    async def ready(self) -> None:
+        await asyncio.sleep(0)
+
+    def failure(self) -> Exception | None:
+        return self._refusal if self.data else None
+
+
+async def test_the_head_is_there_before_the_body(subject: Subject) -> None:
+    async with subject.client.exchange(subject.request("/whole"), FLOW) as exchange:
+        assert exchange.head.status == 200
+        assert exchange.head.headers["x-odd-case"] == "Yes"
+        assert exchange.head.strong_etag == '"v1"'
+        assert exchange.head.content_length == len(BODY)
+
+
+@pytest.mark.parametrize(("path", "body"), [("/whole", BODY), ("/undeclared", BODY), ("/empty", b"")])
+async def test_a_body_pours_into_the_sink(subject: Subject, path: str, body: bytes) -> None:
+    sink = Sink()
+    async with subject.client.exchange(subject.request(path), FLOW) as exchange:
+        assert await exchange.pour_into(sink, len(body)) == len(body)
+    assert sink.data == body
+
+
+async def test_a_cut_body_leaves_what_came_before(subject: Subject) -> None:
+    sink = Sink()
+    async with subject.client.exchange(subject.request("/cut"), FLOW) as exchange:
+        with pytest.raises(TransferError) as caught:
+            await exchange.pour_into(sink, 1 << 30)
+    assert caught.value.reason == "connection_lost"
+    assert sink.data == BODY[:1000]
+
+
+@pytest.mark.parametrize("path", ["/whole", "/undeclared"])
+async def test_a_body_beyond_the_bound_is_stopped(subject: Subject, path: str) -> None:
+    sink = Sink()
+    async with subject.client.exchange(subject.request(path), FLOW) as exchange:
+        with pytest.raises(TransferError) as caught:
+            await exchange.pour_into(sink, len(BODY) - 1)
+    assert caught.value.reason == "too_large"
+    assert len(sink.data) < len(BODY)
+
+
+async def test_the_failure_of_the_sink_is_raised(subject: Subject) -> None:
+    sink = Sink(DiskFullError("full"))
+    async with subject.client.exchange(subject.request("/whole"), FLOW) as exchange:
+        with pytest.raises(DiskFullError):
+            await exchange.pour_into(sink, 1 << 30)
+
+
+async def test_an_error_body_is_read_up_to_a_limit(subject: Subject) -> None:
+    async with subject.client.exchange(subject.request("/error"), FLOW) as exchange:
+        assert exchange.head.status == 404
+        assert await exchange.read_capped(1000) == (b'{"statusCode": 404}', True)
+    async with subject.client.exchange(subject.request("/error"), FLOW) as exchange:
+        assert await exchange.read_capped(5) == (b'{"sta', False)
+
+
+@pytest.mark.parametrize(
+    ("path", "key_name", "reason"),
+    [
+        ("/redirect", "the-key", "redirected"),
+        ("/mute", "the-key", "connection_lost"),
+        ("/whole", "no-key", "key_missing"),
+    ],
+)
+async def test_without_a_head_there_is_no_exchange(
+    subject: Subject, path: str, key_name: str, reason: str
+) -> None:
+    exchange = subject.client.exchange(subject.request(path, key_name), FLOW)
+    with pytest.raises(TransferError) as caught:
+        await exchange.__aenter__()
+    assert caught.value.reason == reason
+
+
+async def test_a_request_needs_no_key(subject: Subject) -> None:
+    async with subject.client.exchange(subject.request("/empty", None), FLOW) as exchange:
+        assert exchange.head.status == 200
