@@ -209,12 +209,16 @@ async def build_engine(
     lanes = await _lanes(registry, manifest, clock, log, steps)
     run = settings.run
     unsealer = Unsealer(store, manifest, clock, log)
-    reconciler = Reconciler(registry, store, manifest, clock, log, steps, unsealer)
+
+    def wake_lanes() -> None:
+        for lane in lanes.values():
+            lane.wake()
+
+    reconciler = Reconciler(registry, store, manifest, clock, log, steps, unsealer, wake_lanes)
 
     def changed(groups: Iterable[str]) -> None:
         reconciler.note(groups)
-        for lane in lanes.values():
-            lane.wake()
+        wake_lanes()
 
     room = RoomGate(store, clock, log, settings.store.keep_free_bytes, run.room_check_interval_s)
     worker = Worker(

@@ -6,9 +6,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
+    from filingd.core.errors import DiskFaultError, DiskFullError
+    from filingd.core.limits import LaneState
     from filingd.core.model import (
         Answer,
         Attempt,
@@ -31,8 +33,6 @@ if TYPE_CHECKING:
         Verdict,
         Version,
     )
-    from filingd.core.errors import DiskFaultError, DiskFullError
-    from filingd.core.limits import LaneState
 
 
 class Clock(Protocol):
@@ -136,7 +136,7 @@ class Staged(BodySink, Protocol):
         ...
 
     async def publish(self, previous_to: str | None) -> str:
-        """Sync, move the body that is there now to `previous_to` (if given), rename, sync the folder, and write the member index.
+        """Sync, move the body that is there now to `previous_to` (if given), rename, sync the folder, index the members.
 
         Returns the path of the published file, relative to the store.
 
@@ -200,7 +200,7 @@ class Store(Protocol):
         ...
 
     async def check(self, target: str, plan: BodyPlan) -> BodyReport | None:
-        """Read a stored file again, hash and walk it; None if there is no such file. Rewrites its member index if that is missing."""
+        """Read a stored file again, hash and walk it; None if there is no such file. Mends its member index."""
         ...
 
     async def members(self, target: str) -> Sequence[Member] | None:
@@ -241,7 +241,10 @@ class Manifest(Protocol):
     """
 
     async def lease(self, lane: str, now: float, limit: int) -> Sequence[Item]:
-        """Take up to `limit` items of the lane that are due at `now`, by priority then due time; they are ACTIVE or RECHECKING from then on."""
+        """Take up to `limit` items of the lane that are due at `now`, by priority then due time.
+
+        They are ACTIVE or RECHECKING from then on.
+        """
         ...
 
     async def record(self, changes: Sequence[Change]) -> None:

@@ -9,11 +9,11 @@ import subprocess
 import sys
 import threading
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec.structs import replace
 
 from filingd.adapters import manifest_queries as queries_module
 from filingd.adapters import manifest_statements as statements_module
@@ -78,7 +78,7 @@ def connection(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 def due(key: str, **fields: object) -> Item:
-    return replace(Item(key, "extract", due_at=NOW), **fields)  # type: ignore[arg-type]
+    return replace(Item(key, "extract", due_at=NOW), **fields)
 
 
 def write(connection: sqlite3.Connection, *changes: Change) -> None:

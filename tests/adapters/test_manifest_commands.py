@@ -7,10 +7,10 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 
 from filingd.adapters.manifest_commands import ManifestBuilder, ManifestReader, ManifestWriter
 from filingd.adapters.manifest_schema import Migration, open_writable

@@ -28,7 +28,7 @@ SEED = int(os.environ.get("FILINGD_MANIFEST_SEED", "20261120"))
 # Plans, leases and stores as fast as it can; writes one line an acknowledged store, unbuffered.
 WRITER = """
 import asyncio, os, sys
-from dataclasses import replace
+from msgspec.structs import replace
 from pathlib import Path
 from filingd.adapters.manifest import SqliteManifest
 from filingd.core.model import Change, Item, State, Version

@@ -8,12 +8,12 @@ import stat
 import struct
 import zipfile
 import zlib
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from filingd.adapters.zipdirectory import read_directory, read_members
 from filingd.adapters.zipwalk import ZipRefusedError, ZipWalk

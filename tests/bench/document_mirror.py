@@ -1,6 +1,6 @@
 """A mirror of many small documents, run as a child process: the real engine, disk, manifest and log, on a registry of its own.
 
-    python document_mirror.py BASE_URL STORE COUNT CONCURRENCY
+    PYTHONPATH=tests python -m bench.document_mirror BASE_URL STORE COUNT CONCURRENCY
 
 Prints one JSON object: seconds from the first lease to the last durable row, and what is in the manifest then.
 """
@@ -86,6 +86,9 @@ class DocumentRegistry:
 
     def key_of(self, target: str) -> str | None:
         return f"bench/doc/{target[-10:-5]}"
+
+    def recheck_at(self, key: str, after_at: float) -> float | None:
+        return None
 
     def body_plan(self, key: str) -> BodyPlan:
         return PLAN

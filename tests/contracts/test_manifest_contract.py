@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 
 from fakes.manifest import FakeManifest
 from filingd.adapters.manifest import SqliteManifest
@@ -38,7 +38,7 @@ async def manifest(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncItera
 
 def an_item(key: str = f"{DAY}/json", **fields: object) -> Item:
     """A new item that is due."""
-    return replace(Item(key, "extract", due_at=NOW), **fields)  # type: ignore[arg-type]
+    return replace(Item(key, "extract", due_at=NOW), **fields)
 
 
 def a_version(key: str = f"{DAY}/json", number: int = 1) -> Version:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import shutil
 import subprocess
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 
 from filingd.core.model import Holding, Item, State, Version
@@ -87,7 +87,7 @@ def test_a_file_being_checked_again_is_still_in_the_seal() -> None:
 def test_what_is_not_stored_is_not_in_the_sums() -> None:
     lost = stored("json", b"PK json")
     holdings = a_day() | {
-        "json": dataclasses.replace(lost, item=dataclasses.replace(lost.item, state=State.DUE))
+        "json": msgspec.structs.replace(lost, item=msgspec.structs.replace(lost.item, state=State.DUE))
     }
     text = sums_text(holdings, "{}")
     assert [line[66:] for line in text.splitlines()] == ["day.json", "pdf.zip", "references.zip"]

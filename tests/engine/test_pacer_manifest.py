@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from msgspec.structs import fields
 from typing import TYPE_CHECKING
 
 from filingd.adapters.clock import SystemClock

@@ -9,8 +9,9 @@ Bodies are examined by the real examiner, so reports, digests and member indexes
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from filingd.adapters.body import BodyExaminer
 from filingd.adapters.zipdirectory import read_directory, read_members

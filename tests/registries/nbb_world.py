@@ -7,8 +7,10 @@ none for what is empty. `Mirror` leases, asks, interprets, records and judges as
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from filingd.core import calendar
 from filingd.core.lifecycle import Event, next_state

@@ -5,8 +5,9 @@ Nothing here but pure functions: plan, request, interpret, record as the engine 
 
 from __future__ import annotations
 
+import dataclasses
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -187,7 +188,9 @@ def test_a_day_is_sealed_in_the_end_exactly_if_the_banks_data_agree(story: Story
     if story.bank.day in story.configured.known_empty_days and story.bank.filings:
         # An operator who is wrong about an empty day gets what the bank has, once it is published.
         story.disturbances = [name for name in story.disturbances if name not in NOTHING]
-        story.bank = replace(story.bank, published_at=timeline.first_open_at(rules(), story.bank.day))
+        story.bank = dataclasses.replace(
+            story.bank, published_at=timeline.first_open_at(rules(), story.bank.day)
+        )
     mirror = Mirror(story.configured, story.bank, story.starts_at)
     story.run(mirror, until=at_age(story.bank.day, 150))
     assert mirror.is_sealed == should_be_sealed(story), mirror.judgement.reasons

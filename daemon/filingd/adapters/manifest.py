@@ -175,7 +175,7 @@ class SqliteManifest:
         except BaseException:
             await writer.close()
             raise
-        return cls(writer, reader, cast(int, version))
+        return cls(writer, reader, cast("int", version))
 
     async def lease(self, lane: str, now: float, limit: int) -> Sequence[Item]:
         """See `ports.Manifest`."""

@@ -44,19 +44,21 @@ def from_ms(ms: int | None) -> float | None:
 
 def item_row(item: Item, lane_id: int) -> Row:
     """A row of `items`. A leased item is never scheduled, whatever its `due_at` says."""
+    state = item.state
+    due_at, nothing_at, stored_at = item.due_at, item.nothing_at, item.stored_at
     return (
         item.key,
         lane_id,
-        int(item.state),
+        int(state),
         item.priority,
-        None if item.state in LEASED_STATES else to_ms(item.due_at),
+        None if due_at is None or state in LEASED_STATES else to_ms(due_at),
         item.attempts,
         item.reason,
         item.nothing_count,
-        to_ms(item.nothing_at),
+        None if nothing_at is None else to_ms(nothing_at),
         item.size_bytes,
         item.sha256,
-        to_ms(item.stored_at),
+        None if stored_at is None else to_ms(stored_at),
         item.version,
     )
 

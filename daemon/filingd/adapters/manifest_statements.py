@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import replace
 from itertools import chain
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from msgspec.structs import replace
 
 from filingd.adapters.manifest_queries import DUE_ITEMS, DUE_PRIORITIES, Queries
 from filingd.adapters.manifest_rows import (
@@ -41,10 +42,12 @@ if TYPE_CHECKING:
 
 MOST_ROWS_A_STATEMENT = 64  # 64 rows of 13 columns stay under 999 parameters, the smallest limit in use
 
+# The first columns of a row, in its order: what a row has now can be compared with what it will have.
 _STANDINGS = (
-    "SELECT json_group_array(json_array(key, state, CASE WHEN due_ms IS NOT NULL THEN lane_id END)) "
+    "SELECT json_group_array(json_array(key, lane_id, state, priority, due_ms)) "
     "FROM items WHERE key IN (SELECT value FROM json_each(?))"
 )
+_KEY, _LANE_ID, _STATE, _DUE_MS = 0, 1, 2, 4
 _WRITE_ITEMS = (
     f"INSERT OR ROLLBACK INTO items ({ITEM_COLUMNS}) VALUES ",
     " ON CONFLICT (key) DO UPDATE SET "
@@ -68,13 +71,6 @@ _NOTE_VERIFIED = (
 )
 
 
-class Standing(NamedTuple):
-    """What the counters say of a row: its state, and the lane it is scheduled on."""
-
-    state: int
-    scheduled_lane: int | None
-
-
 class Lease(NamedTuple):
     """Items taken from the schedule, as they were and as they are."""
 
@@ -85,57 +81,59 @@ class Lease(NamedTuple):
 class Draft:
     """Rows about to be written, checked against what the rows have now. Touches no database."""
 
-    def __init__(self, standings: Mapping[str, Standing]) -> None:
-        self._found = standings
-        self._now: dict[str, Standing] = {}
+    def __init__(self, found: Mapping[str, Sequence[Any]]) -> None:
+        self._found = found
         self.items: dict[str, Row] = {}
         self.versions: dict[tuple[str, int], Row] = {}
 
-    def take(self, changes: Iterable[tuple[Change, Row, Row | None]]) -> None:
-        """Take all changes of one call, or none.
+    def take(self, changes: Iterable[tuple[State | None, Row, Row | None]]) -> None:
+        """Take all changes of one call, or none: the state before, the new row, and its version's.
 
         Raises:
             StoreError: a row does not have the state that the change says it had.
         """
-        staged: dict[str, Standing] = {}
-        accepted: list[tuple[Row, Row | None]] = []
-        for change, row, version in changes:
-            key = change.item.key
-            found = staged.get(key) or self._now.get(key) or self._found.get(key)
-            if _fits(change, found):
-                staged[key] = Standing(row[2], None if row[4] is None else row[1])
-                accepted.append((row, version))
-        self._now.update(staged)
-        for row, version in accepted:
-            self.items[row[0]] = row
+        rows: dict[str, Row] = {}
+        versions: dict[tuple[str, int], Row] = {}
+        for before, row, version in changes:
+            key = row[_KEY]
+            found = rows.get(key) or self.items.get(key) or self._found.get(key)
+            if not _fits(before, key, found):
+                continue
+            rows[key] = row
             if version is not None:
-                self.versions[version[0], version[1]] = version
+                versions[version[0], version[1]] = version
+        self.items.update(rows)
+        self.versions.update(versions)
 
-    def state_deltas(self) -> list[Row]:
-        """How the number of items in each state changes."""
-        return self._deltas(0)
-
-    def scheduled_deltas(self) -> list[Row]:
-        """How the number of scheduled items on each lane changes."""
-        return self._deltas(1)
-
-    def _deltas(self, field: int) -> list[Row]:
-        deltas: Counter[int | None] = Counter()
-        for key, standing in self._now.items():
-            deltas[standing[field]] += 1
+    def deltas(self) -> tuple[list[Row], list[Row]]:
+        """How the number of items in each state changes, and of those scheduled on each lane."""
+        states: Counter[int] = Counter()
+        lanes: Counter[int] = Counter()
+        for key, row in self.items.items():
+            _tally(states, lanes, row, 1)
             if key in self._found:
-                deltas[self._found[key][field]] -= 1
-        return [(name, delta) for name, delta in deltas.items() if delta and name is not None]
+                _tally(states, lanes, self._found[key], -1)
+        return _moved(states), _moved(lanes)
 
 
-def _fits(change: Change, found: Standing | None) -> bool:
+def _tally(states: Counter[int], lanes: Counter[int], row: Sequence[Any], count: int) -> None:
+    states[row[_STATE]] += count
+    if row[_DUE_MS] is not None:
+        lanes[row[_LANE_ID]] += count
+
+
+def _moved(counts: Counter[int]) -> list[Row]:
+    return [(name, count) for name, count in counts.items() if count]
+
+
+def _fits(before: State | None, key: str, found: Sequence[Any] | None) -> bool:
     """Whether a change applies. A new item that is there already is left as it is: plans may be repeated."""
-    if change.before is None:
+    if before is None:
         return found is None
-    if found is None or found.state != change.before:
-        has = "is not in the manifest" if found is None else f"is {State(found.state).name}"
+    if found is None or found[_STATE] != before:
+        has = "is not in the manifest" if found is None else f"is {State(found[_STATE]).name}"
         raise StoreError(
-            f"Item {change.item.key} was expected to be {change.before.name} but {has}: another process "
+            f"Item {key} was expected to be {before.name} but {has}: another process "
             "changed it meanwhile. Nothing was recorded for it; it will be looked at again."
         )
     return True
@@ -159,12 +157,13 @@ class Statements(Queries):
 
         A call is taken whole or refused whole; a refused one does not touch the others.
         """
-        draft = Draft(self._standings(change.item.key for call in calls for change in call))
+        draft = Draft(self._standings([change.item.key for call in calls for change in call]))
         outcomes = [self._draft(draft, call) for call in calls]
         self._write(_WRITE_ITEMS, [draft.items[key] for key in sorted(draft.items)])
         self._write(_WRITE_VERSIONS, [draft.versions[key] for key in sorted(draft.versions)])
-        self._write(_COUNT_STATES, draft.state_deltas())
-        self._write(_COUNT_SCHEDULED, draft.scheduled_deltas())
+        states, lanes = draft.deltas()
+        self._write(_COUNT_STATES, states)
+        self._write(_COUNT_SCHEDULED, lanes)
         return outcomes
 
     def lease(self, lane: str, now: float, limit: int) -> Lease:
@@ -213,17 +212,17 @@ class Statements(Queries):
             return error
         return None
 
-    def _rows_of(self, change: Change) -> tuple[Change, Row, Row | None]:
+    def _rows_of(self, change: Change) -> tuple[State | None, Row, Row | None]:
         version = change.version
         return (
-            change,
+            change.before,
             item_row(change.item, self._identifier("lanes", change.item.lane)),
             None if version is None else version_row(version, self._identifier("routes", version.route)),
         )
 
-    def _standings(self, keys: Iterable[str]) -> dict[str, Standing]:
-        (text,) = self._connection.execute(_STANDINGS, (json.dumps(list(keys)),)).fetchone()
-        return {key: Standing(state, lane) for key, state, lane in json.loads(text)}
+    def _standings(self, keys: Sequence[str]) -> dict[str, Sequence[Any]]:
+        (text,) = self._connection.execute(_STANDINGS, (json.dumps(keys),)).fetchone()
+        return {standing[_KEY]: standing for standing in json.loads(text)}
 
     def _due(self, lane: str, now_ms: int, limit: int) -> list[Item]:
         lane_id = self._known_lane(lane)

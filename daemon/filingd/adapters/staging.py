@@ -13,10 +13,10 @@ import os
 import threading
 from collections import deque
 from contextlib import suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
 from filingd.adapters.body import BodyExaminer
 from filingd.adapters.disk import part_of, part_record_of, previous_of, translated

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
 from filingd.adapters.body import BodyExaminer
 from filingd.adapters.disk import Disk, Syscalls, disk_errors, part_of, part_record_of

@@ -76,7 +76,7 @@ _INFLATE_IN_BLIND = 32 * 1024  # the same where the end is unknown: what is left
 _INFLATE_OUT = 512 * 1024  # inflated bytes taken at once: a bomb is seen after so many
 INSPECTED_BYTES_MAX = 64 * 1024 * 1024  # an inspector is given whole members, so these must fit in memory
 
-_INFLATE_ERROR = cast(type[Exception], igzip_lib.IsalError)
+_INFLATE_ERROR = cast("type[Exception]", igzip_lib.IsalError)
 
 _BAD_TYPES = frozenset({stat.S_IFLNK, stat.S_IFCHR, stat.S_IFBLK, stat.S_IFIFO, stat.S_IFSOCK})
 

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 PLANNED = ("planned",)  # the planner's reason for a day nobody has judged yet
 # Answers that are alarms once they are proven: the registry should have something and says that it has not.
-ALARMING_REASONS = frozenset({"nothing_on_a_working_day", "missing_though_listed"})
+ALARMING_REASONS = frozenset(
+    {"nothing_on_a_working_day", "missing_though_listed", "documents_without_references"}
+)
 _WAITING_REASONS = frozenset({None, "not_published_yet", "waits_for_archive"})
 
 

@@ -26,6 +26,7 @@ _WORKING_SHARE = 5 / 7
 WHY_NOT: Mapping[str, str] = {
     "no_route": "no subscribed product serves days of this age",
     "outside_window": "older than the archive reaches",
+    "rolled_out": "the archive was asked at its far edge and no longer had it",
 }
 PRODUCTS = ("extract", "authentic-archive")
 

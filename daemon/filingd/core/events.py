@@ -7,8 +7,10 @@ may be added, never renamed. `line_schema()` is the JSON Schema of a line; docs/
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec.structs import replace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,8 +30,7 @@ _JSON_TYPES: Mapping[str, dict[str, Any]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Fact:
+class Fact(msgspec.Struct, frozen=True):
     """One key of a line. `kind` is a key of `_JSON_TYPES`; an instant is unix seconds, UTC.
 
     An optional fact may be left out or be null.
@@ -41,8 +42,7 @@ class Fact:
     is_optional: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Spec:
+class Spec(msgspec.Struct, frozen=True):
     """One event. `levels` are those it may be written at, the usual one first."""
 
     name: str

@@ -30,8 +30,10 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec.structs import replace
 
 from filingd.core.errors import ConfigError
 from filingd.core.retry import backoff_s
@@ -42,8 +44,7 @@ if TYPE_CHECKING:
     from filingd.core.model import LaneSpec
 
 
-@dataclass(frozen=True, slots=True)
-class LaneState:
+class LaneState(msgspec.Struct, frozen=True):
     """What survives of a lane from one run of the daemon to the next.
 
     `reserved_until_s` is on the monotonic clock of the boot named by `boot_id`: no call was released
@@ -79,8 +80,7 @@ SPACING_SLACK_S = (
 CATCH_UP_S = 0.05  # a slot that is later than this is lost; making good longer stalls would send bursts
 
 
-@dataclass(frozen=True, slots=True)
-class Limit:
+class Limit(msgspec.Struct, frozen=True):
     """A rate as numbers: at most `calls` in any half-open window of `window_s` seconds."""
 
     calls_per_s: float

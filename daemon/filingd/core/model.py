@@ -7,8 +7,9 @@ before the last slash is its *group* (`nbb/authentic/2026-11-20`), the unit that
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -31,15 +32,14 @@ HOLDING_STATES = frozenset({State.STORED, State.RECHECKING})
 FINISHED_STATES = frozenset({State.STORED, State.RECHECKING, State.EMPTY, State.ABSENT})
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(msgspec.Struct, frozen=True):
     """One row of the manifest: an item and all that is needed to decide about it.
 
     `due_at` is when it wants its next attempt; None means it is not scheduled (finished for good, or waiting for
     an operator). `priority` orders items within a lane, lowest first. `attempts` counts failures since the last
     success. `nothing_count` and `nothing_at` are the evidence for an empty item: how often the registry said that
-    there is nothing, and since when, in an unbroken series. `size_bytes`, `sha256`, `stored_at` and `version` describe the body now
-    under the final name; `version` counts stored bodies from 1 and is 0 while there is none.
+    there is nothing, and since when, in an unbroken series. `size_bytes`, `sha256`, `stored_at` and `version` describe
+    the body now under the final name; `version` counts stored bodies from 1 and is 0 while there is none.
     """
 
     key: str
@@ -72,8 +72,7 @@ def leaf_of(key: str) -> str:
     return key.rpartition("/")[2]
 
 
-@dataclass(frozen=True, slots=True)
-class Version:
+class Version(msgspec.Struct, frozen=True):
     """The evidence of one stored body: what it is and how it came.
 
     `path` is relative to the store. `content_digest` is a digest over the members of a zip (name, size, CRC), so
@@ -93,11 +92,10 @@ class Version:
     content_digest: bytes | None = None
     member_count: int | None = None
     verified_at: float | None = None
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    facts: Mapping[str, Any] = msgspec.field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(msgspec.Struct, frozen=True):
     """One transition to be recorded: the state the item had, and the whole item as it is from now on.
 
     `before` is None for an item that is new. `version` is the body that became current with this change.
@@ -108,8 +106,7 @@ class Change:
     version: Version | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
+class Group(msgspec.Struct, frozen=True):
     """A day (or other unit) that is sealed as a whole. `reasons` says why it is open; empty when sealed."""
 
     key: str
@@ -117,11 +114,10 @@ class Group:
     sealed_at: float | None = None
     checked_at: float | None = None
     reasons: tuple[str, ...] = ()
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    facts: Mapping[str, Any] = msgspec.field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class LaneSpec:
+class LaneSpec(msgspec.Struct, frozen=True):
     """What the configuration promises for one lane: its rate, burst, concurrency and keys (names, never values)."""
 
     name: str
@@ -131,16 +127,14 @@ class LaneSpec:
     key_names: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class SecretRef:
+class SecretRef(msgspec.Struct, frozen=True):
     """A header whose value only the HTTP client may look up."""
 
     header: str
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class ZipLimits:
+class ZipLimits(msgspec.Struct, frozen=True):
     """Bounds a zip must keep (NBB reference, section 8)."""
 
     max_entries: int = 200_000
@@ -169,8 +163,7 @@ class MemberInspector(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class BodyPlan:
+class BodyPlan(msgspec.Struct, frozen=True):
     """What a body has to be before it may have a final name.
 
     `accept` lists the kinds (see `BodyReport.kind`) that may be published. `max_bytes` bounds the transfer.
@@ -182,8 +175,7 @@ class BodyPlan:
     inspector: Callable[[], MemberInspector] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(msgspec.Struct, frozen=True):
     """One HTTP exchange to be made. The key itself is not in here; only the client resolves `secret`."""
 
     url: str
@@ -192,8 +184,7 @@ class Request:
     secret: SecretRef | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ResponseHead:
+class ResponseHead(msgspec.Struct, frozen=True):
     """Status line and headers of a response; header names are lower case."""
 
     status: int
@@ -216,8 +207,7 @@ class ResponseHead:
         return etag if etag and etag.startswith('"') and etag.endswith('"') and len(etag) > 1 else None
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(msgspec.Struct, frozen=True):
     """One member of a stored zip, as the walk saw it. `offset` is where its data begins, not its header."""
 
     name: str
@@ -229,8 +219,7 @@ class Member:
     note: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class BodyReport:
+class BodyReport(msgspec.Struct, frozen=True):
     """What is known of a body after its last byte: counted, hashed, walked.
 
     `kind` is what the bytes are, by magic, never by header: `zip`, `empty` (no byte), `empty_zip` (no file in
@@ -247,7 +236,7 @@ class BodyReport:
     member_count: int = 0
     inflated_bytes: int = 0
     content_digest: bytes | None = None
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    facts: Mapping[str, Any] = msgspec.field(default_factory=dict)
 
 
 BODY_PROBLEMS: Mapping[str, str] = {
@@ -286,8 +275,7 @@ TRANSFER_REASONS: Mapping[str, str] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class FlowLimits:
+class FlowLimits(msgspec.Struct, frozen=True):
     """Bounds on how a body flows. There is no total timeout: a long download may take its time if it moves."""
 
     connect_timeout_s: float = 30.0
@@ -296,8 +284,7 @@ class FlowLimits:
     min_rate_window_s: float = 120.0
 
 
-@dataclass(frozen=True, slots=True)
-class PartialRecord:
+class PartialRecord(msgspec.Struct, frozen=True):
     """What must be known of an unfinished body to go on with it later (NBB reference, section 4.2)."""
 
     route: str
@@ -308,8 +295,7 @@ class PartialRecord:
     request_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class QuarantineRecord:
+class QuarantineRecord(msgspec.Struct, frozen=True):
     """Why a body was refused, kept beside it."""
 
     key: str
@@ -325,8 +311,7 @@ class QuarantineRecord:
 # ---------------------------------------------------------------- what an attempt led to
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """All that one attempt brought: a head and either a verified body, or the start of an error body, or a break.
 
     `body` is set when a 2xx body was streamed and examined; `error_body` holds at most 8 KiB of any other body;
@@ -340,15 +325,13 @@ class Answer:
     detail: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(msgspec.Struct, frozen=True):
     """The body is good: publish it. `recheck_at` is when to fetch it again and compare, if ever."""
 
     recheck_at: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Nothing:
+class Nothing(msgspec.Struct, frozen=True):
     """The registry said that there is nothing. It counts towards the proof of emptiness; `confirmed` completes it."""
 
     reason: str
@@ -357,16 +340,14 @@ class Nothing:
     alarm: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class NotYet:
+class NotYet(msgspec.Struct, frozen=True):
     """It cannot be had now and that is nobody's fault; costs no attempt."""
 
     reason: str
     again_at: float
 
 
-@dataclass(frozen=True, slots=True)
-class Absent:
+class Absent(msgspec.Struct, frozen=True):
     """It will never be served, as far as can be known."""
 
     reason: str
@@ -374,8 +355,7 @@ class Absent:
     alarm: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
+class Failed(msgspec.Struct, frozen=True):
     """The attempt failed. `again_at` is the next try; `gave_up` says the tries are used up for now."""
 
     reason: str
@@ -388,16 +368,14 @@ class Failed:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Throttled:
+class Throttled(msgspec.Struct, frozen=True):
     """The registry asked for patience: the lane slows down; costs no attempt."""
 
     reason: str
     retry_after_s: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class Blocked:
+class Blocked(msgspec.Struct, frozen=True):
     """The product is closed to us: the lane parks and an alarm is raised. `key_at_fault`: try the other key once."""
 
     reason: str
@@ -408,8 +386,7 @@ class Blocked:
 Verdict = Stored | Nothing | NotYet | Absent | Failed | Throttled | Blocked
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(msgspec.Struct, frozen=True):
     """How one item is asked for now: on which lane, by which route, what the answer has to be."""
 
     lane: str
@@ -418,12 +395,13 @@ class Attempt:
     headers: tuple[tuple[str, str], ...]
     secret_header: str | None
     body: BodyPlan
-    request_id_header: str | None = None  # the header that carries the attempt's own id, if the registry wants one
+    request_id_header: str | None = (
+        None  # the header that carries the attempt's own id, if the registry wants one
+    )
     is_document: bool = False  # small enough to be held whole and written in a group
 
 
-@dataclass(frozen=True, slots=True)
-class Deferral:
+class Deferral(msgspec.Struct, frozen=True):
     """No attempt can be made now. `lane` is where the item should wait; `again_at` None means it is absent for now."""
 
     reason: str
@@ -431,8 +409,7 @@ class Deferral:
     again_at: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class Holding:
+class Holding(msgspec.Struct, frozen=True):
     """What the manifest and the disk hold of one item of a group, for the judgement of the group."""
 
     item: Item
@@ -440,8 +417,7 @@ class Holding:
     members: Sequence[Member] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Judgement:
+class Judgement(msgspec.Struct, frozen=True):
     """Whether a group is complete. `reasons` is empty when it is. `refetch` names items to fetch again, and when."""
 
     reasons: tuple[str, ...]

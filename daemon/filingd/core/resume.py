@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import enum
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 if TYPE_CHECKING:
     from filingd.core.model import PartialRecord, ResponseHead
@@ -27,8 +28,7 @@ class ResumeOutcome(enum.Enum):
     UNRELATED = "unrelated"  # an error answer: it says nothing about the partial body, which stays
 
 
-@dataclass(frozen=True, slots=True)
-class ResumeVerdict:
+class ResumeVerdict(msgspec.Struct, frozen=True):
     """An outcome; `total_bytes` is the size the whole body has to have in the end, if that is known."""
 
     outcome: ResumeOutcome

@@ -37,12 +37,21 @@ def seal_text(group: str, facts: Mapping[str, Any], holdings: Mapping[str, Holdi
 
 def sums_text(holdings: Mapping[str, Holding], seal: str) -> str:
     """The text of `SHA256SUMS`: every stored body, and the seal itself, by file name."""
-    digests = {SEAL_NAME: hashlib.sha256(seal.encode()).hexdigest()}
-    for holding in holdings.values():
-        version = _stored_version(holding)
-        if version is not None:
-            digests[name_of(version.path)] = version.sha256.hex()
+    digests = _stored_digests(holdings) | {SEAL_NAME: hashlib.sha256(seal.encode()).hexdigest()}
     return "".join(f"{digest}  {name}\n" for name, digest in sorted(digests.items()))
+
+
+def names_all(sums: str, holdings: Mapping[str, Holding]) -> bool:
+    """Whether a text of `SHA256SUMS` names every body as it is now, and no other one."""
+    named = {line[66:]: line[:64] for line in sums.splitlines()}
+    named.pop(SEAL_NAME, None)
+    return named == _stored_digests(holdings)
+
+
+def _stored_digests(holdings: Mapping[str, Holding]) -> dict[str, str]:
+    """SHA-256 in hexadecimal by file name."""
+    versions = (_stored_version(holding) for holding in holdings.values())
+    return {name_of(version.path): version.sha256.hex() for version in versions if version is not None}
 
 
 def _stored_version(holding: Holding) -> Version | None:

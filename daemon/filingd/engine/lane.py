@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from filingd.core import events, limits, steps
 from filingd.core.lifecycle import Event, next_state
@@ -41,6 +42,7 @@ class Lane:
         self._refill: asyncio.Task[None] | None = None
         self._leasing = asyncio.Lock()
         self._changed = asyncio.Event()
+        self._changes = 0  # so that a change that came between looking and waiting is not slept through
         self.waiting = 0  # workers that found nothing to do
         self._batch = spec.concurrency * 2 if spec.concurrency >= _MANY else 1
         self._low_water = spec.concurrency if spec.concurrency >= _MANY else 0
@@ -72,11 +74,13 @@ class Lane:
 
     def wake(self) -> None:
         """Something changed: items came, or the lane may be open again."""
+        self._changes += 1
         self._changed.set()
 
     async def next_item(self) -> Item:
         """The next due item, leased; waits until the lane is open and has one."""
         while True:
+            changes = self._changes
             await self._until_open()
             async with self._leasing:
                 if not self._buffer:
@@ -86,7 +90,7 @@ class Lane:
                 self._prefetch()
                 return item
             if not self._buffer:
-                await self._until_due()
+                await self._until_due(changes)
 
     async def give_back(self) -> None:
         """Return what was leased but not begun."""
@@ -113,8 +117,11 @@ class Lane:
         async with self._leasing:
             await self._lease()
 
-    async def _until_due(self) -> None:
+    async def _until_due(self, changes: int) -> None:
+        """Wait for the next due item, or for a change after the first `changes`."""
         due_at = await self._manifest.next_due_at(self.name)
+        if changes != self._changes:
+            return
         wait_s = (
             _LONGEST_WAIT_S if due_at is None else min(max(due_at - self._clock.now(), 0.0), _LONGEST_WAIT_S)
         )

@@ -5,8 +5,10 @@ The manifest may lag behind the disk, never lead: everything here happens on dis
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec.structs import replace
 
 from filingd.core import events, layout, steps
 from filingd.core.lifecycle import Event, next_state
@@ -35,8 +37,7 @@ if TYPE_CHECKING:
     from filingd.ports import Clock, Log, Manifest, Steps, Store
 
 
-@dataclass(frozen=True, slots=True)
-class Made:
+class Made(msgspec.Struct, frozen=True):
     """One attempt that was made: which item, how, under which request id, since when."""
 
     item: Item

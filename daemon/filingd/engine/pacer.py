@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import math
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from filingd.core.errors import FilingdError
 from filingd.core.limits import Pace, limit_of, opens_at, released_until_s, renewed_reservation_s

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from filingd.core import events, layout, seal, steps
 from filingd.core.errors import DiskFaultError, DiskFullError
@@ -21,7 +22,7 @@ from filingd.core.model import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from filingd.core.model import Item, Judgement, Member
     from filingd.engine.unseal import Unsealer
@@ -43,7 +44,9 @@ class Reconciler:
         log: Log,
         steps_seen: Steps,
         unsealer: Unsealer,
+        on_scheduled: Callable[[], None] = lambda: None,
     ) -> None:
+        """`on_scheduled` is told when items are to be fetched again, so that their lanes look for work."""
         self._registry = registry
         self._store = store
         self._manifest = manifest
@@ -51,6 +54,7 @@ class Reconciler:
         self._log = log
         self._steps = steps_seen
         self._unsealer = unsealer
+        self._on_scheduled = on_scheduled
         self._dirty: dict[str, None] = {}
         self._wake = asyncio.Event()
         self._busy = False
@@ -149,10 +153,10 @@ class Reconciler:
         say(events.DAY_OPEN, group=known.key, reasons=list(judgement.reasons))
 
     async def _seal(self, known: Group, judgement: Judgement, holdings: Mapping[str, Holding]) -> None:
-        if known.sealed_at is not None and dict(known.facts) == dict(judgement.facts):
+        target = self._registry.target(next(iter(holdings.values())).item.key)
+        if await self._is_current(known, judgement, target, holdings):
             return
         now = self._clock.now()
-        target = self._registry.target(next(iter(holdings.values())).item.key)
         text = seal.seal_text(known.key, judgement.facts, holdings, now)
         await self._store.write_text(layout.beside(target, layout.SEAL_NAME), text)
         self._steps.reached(steps.SEAL_WRITTEN)
@@ -167,6 +171,15 @@ class Reconciler:
             kind, _, detail = alarm.partition(": ")
             self._log.error(events.ALARM_RAISED, kind=kind, group=known.key, detail=detail)
 
+    async def _is_current(
+        self, known: Group, judgement: Judgement, target: str, holdings: Mapping[str, Holding]
+    ) -> bool:
+        """Whether the seal that is there says what a new one would: a body may have changed and no count with it."""
+        if known.sealed_at is None or dict(known.facts) != dict(judgement.facts):
+            return False
+        sums = await self._store.read_text(layout.beside(target, layout.SUMS_NAME))
+        return sums is not None and seal.names_all(sums, holdings)
+
     async def _refetch(self, judgement: Judgement, items: Mapping[str, Item]) -> None:
         """Schedule another look at what does not agree, unless one is due earlier anyway."""
         changes = []
@@ -178,3 +191,4 @@ class Reconciler:
             changes.append(Change(item.state, replace(item, state=state, due_at=at)))
         if changes:
             await self._manifest.record(changes)
+            self._on_scheduled()

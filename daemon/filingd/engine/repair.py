@@ -6,8 +6,10 @@ that nobody else touches its file meanwhile. A death in between is settled by th
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
+
+from msgspec.structs import replace
 
 from filingd.core import events
 from filingd.core.errors import StoreError

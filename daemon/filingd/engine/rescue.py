@@ -6,8 +6,10 @@ stored runs beside the daily work and stops at a bound: a folder that is not mou
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from filingd.core import events, layout
 from filingd.core.errors import StoreError

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec.structs import replace
 
 from filingd.core.errors import TransferError
 from filingd.core.kinds import examine_document
@@ -18,8 +20,7 @@ ERROR_BODY_BYTES = 8 * 1024
 BODY_STATUSES = frozenset({200, 206})
 
 
-@dataclass(frozen=True, slots=True)
-class Fetched:
+class Fetched(msgspec.Struct, frozen=True):
     """What an exchange brought. `staged` must be published, quarantined or discarded by the caller."""
 
     answer: Answer

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import traceback
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
 
 from filingd.core import events
 from filingd.core.errors import DiskFaultError, DiskFullError, FilingdError

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,8 +15,7 @@ KEY_HEADER = "NBB-CBSO-Subscription-Key"  # section 4.1
 REQUEST_ID_HEADER = "X-Request-Id"
 
 
-@dataclass(frozen=True, slots=True)
-class Operation:
+class Operation(msgspec.Struct, frozen=True):
     """One operation of a product: a path with `{date}` in it, and the one media type it answers to."""
 
     path: str

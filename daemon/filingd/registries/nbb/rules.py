@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from filingd.core.model import LaneSpec, ZipLimits
 from filingd.registries.nbb.routes import DEFAULT_OPERATIONS, Operation
@@ -17,8 +18,7 @@ DAY_S = 24 * HOUR_S
 DATASETS = ("references", "json", "xbrl", "pdf")
 
 
-@dataclass(frozen=True, slots=True)
-class NbbRules:
+class NbbRules(msgspec.Struct, frozen=True):
     """Settings of the registry. Ages are in calendar days in `zone`; a day published yesterday has age 1.
 
     `products` maps each subscribed product (`extract`, `authentic-archive`) to its lane.
@@ -29,7 +29,9 @@ class NbbRules:
     zone: dt.tzinfo
     products: Mapping[str, LaneSpec]
     datasets: tuple[str, ...] = DATASETS
-    operations: Mapping[tuple[str, str], Operation] = field(default_factory=lambda: DEFAULT_OPERATIONS)
+    operations: Mapping[tuple[str, str], Operation] = msgspec.field(
+        default_factory=lambda: DEFAULT_OPERATIONS
+    )
     # 6.2: the extract of day D opens on D+1 and closes about D+30; the archive opens about then, for three years.
     # An edge that is known exactly is said by three equal ages: the extract's maximum, its last try, giving up.
     settles_at: dt.time = dt.time(5, 0)
@@ -56,5 +58,5 @@ class NbbRules:
     retry_cap_s: float = 15 * 60.0
     give_up_pause_s: float = DAY_S
     max_body_bytes: int = 20 * 1024**3
-    zip_limits: ZipLimits = field(default_factory=ZipLimits)
+    zip_limits: ZipLimits = msgspec.field(default_factory=ZipLimits)
     send_request_id: bool = True

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import datetime as dt
 import functools
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import holidays
+import msgspec
 
 from filingd.core import calendar
 from filingd.registries.nbb.routes import AUTHENTIC_ARCHIVE, EXTRACT
@@ -40,8 +40,7 @@ _CLOSING_DAYS = 3
 _LAST_ORDINAL = 900_000  # later than any publication day; makes "newest first" an ascending number
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(msgspec.Struct, frozen=True):
     """Where an item stands on the timeline: its lane, its rank in it, and when it can be asked for first."""
 
     lane: str
