@@ -17,7 +17,7 @@ from filingd.core.model import HOLDING_STATES, LEASED_STATES, group_of
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 
-    from filingd.core.model import BodyReport, Group, Item
+    from filingd.core.model import BodyReport, Group, Item, Version
     from filingd.ports import Clock, Log, Manifest, Registry, Store
 
 _PAGE = 500
@@ -31,11 +31,12 @@ class Kind(enum.Enum):
     MISSING = "missing"
     SEAL = "seal"  # the day's own statement does not hold
     SUSPECT = "suspect"  # the bytes that were stored, but by the present rules they would be refused
-    OLD_VERSION = "old_version"  # a superseded body under versions/ is damaged or missing
+    OLD_VERSION = "old_version"  # a superseded body under versions/ has other bytes than were stored
+    OLD_VERSION_GONE = "old_version_gone"  # somebody made room; its content is stored nowhere else
     UNKNOWN = "unknown"  # a file that nothing in the manifest speaks of
 
 
-HARMLESS = frozenset({Kind.UNKNOWN})
+HARMLESS = frozenset({Kind.UNKNOWN, Kind.OLD_VERSION_GONE})
 MENDABLE = frozenset({Kind.DAMAGED, Kind.MISSING, Kind.SEAL})
 
 
@@ -206,14 +207,17 @@ class Verifier:
         if item.version < 2:
             return
         target, plan = self._registry.target(item.key), self._registry.body_plan(item.key)
-        for version in await self._manifest.versions(item.key):
-            if version.number == item.version:
-                continue
+        versions = await self._manifest.versions(item.key)
+        for version in versions[:-1]:
             path = layout.superseded(target, version.number)
             report = await self._store.check(path, plan)
-            if report is None or report.sha256 != version.sha256:
-                problem = "file_missing" if report is None else report.problem or "other_bytes"
-                found.findings.append(Finding(Kind.OLD_VERSION, item.key, path, problem))
+            if report is None and not _has_same_content(version, versions[-1]):
+                found.findings.append(Finding(Kind.OLD_VERSION_GONE, item.key, path, "file_missing"))
+            elif report is not None and report.sha256 != version.sha256:
+                problem = report.problem or "other_bytes"
+                found.findings.append(
+                    Finding(Kind.OLD_VERSION, item.key, path, problem, report.problem_detail)
+                )
 
     # ------------------------------------------------------------------ seals
 
@@ -281,6 +285,13 @@ class Verifier:
     @staticmethod
     def _is_unknown(item: Item | None) -> bool:
         return item is None or item.state not in HOLDING_STATES | LEASED_STATES
+
+
+def _has_same_content(version: Version, current: Version) -> bool:
+    """A body that was fetched again because it was damaged left no other file behind, and lost nothing."""
+    if version.sha256 == current.sha256:
+        return True
+    return version.content_digest is not None and version.content_digest == current.content_digest
 
 
 def key_before(prefix: str) -> str:
