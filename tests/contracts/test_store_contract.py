@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
-import zipfile
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,6 +13,7 @@ from filingd.adapters.store import DiskStore
 from filingd.core import steps as step
 from filingd.core.errors import StoreError
 from filingd.core.model import BodyPlan, PartialRecord, QuarantineRecord
+from support.zips import made_zip
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -57,16 +56,8 @@ def _disk_store(root: Path, steps: RecordedSteps) -> DiskStore:
     return DiskStore(root, steps)
 
 
-def zipped(members: Mapping[str, bytes], compression: int = zipfile.ZIP_DEFLATED) -> bytes:
-    body = io.BytesIO()
-    with zipfile.ZipFile(body, "w", compression) as archive:
-        for name, data in members.items():
-            archive.writestr(name, data)
-    return body.getvalue()
-
-
-BODY = zipped({f"2026-{number:08d}.json": b'{"n": %d}' % number * 50 for number in range(40)})
-OTHER_BODY = zipped({"2026-00000001.json": b"{}"})
+BODY = made_zip({f"2026-{number:08d}.json": b'{"n": %d}' % number * 50 for number in range(40)})
+OTHER_BODY = made_zip({"2026-00000001.json": b"{}"})
 
 
 async def pour(sink: BodySink, data: bytes) -> None:
@@ -185,7 +176,7 @@ async def test_received_bytes_count_from_the_beginning_of_the_body(store: Store)
     ("body", "declared", "kind", "problem"),
     [
         (b"", 0, "empty", None),
-        (zipped({}), None, "empty_zip", None),
+        (made_zip({}), None, "empty_zip", None),
         (b'{"statusCode": 404}', None, "json", "wrong_kind"),
         (b"<html><h1>403</h1>", None, "html", "wrong_kind"),
         (b"%PDF-1.7", None, "pdf", "wrong_kind"),
@@ -193,7 +184,7 @@ async def test_received_bytes_count_from_the_beginning_of_the_body(store: Store)
         (BODY, len(BODY) - 1, "zip", "long_body"),
         (BODY[:-1], None, "zip", "zip_no_end"),
         (BODY + b"x", None, "zip", "zip_trailing"),
-        (zipped({"../x.json": b"{}"}), None, "zip", "zip_bad_name"),
+        (made_zip({"../x.json": b"{}"}), None, "zip", "zip_bad_name"),
     ],
 )
 async def test_the_report_says_what_the_body_is(
@@ -232,7 +223,7 @@ class SumInspector:
 
 
 async def test_the_inspector_sees_the_members_and_its_notes_are_kept(store: Store) -> None:
-    body = zipped({"a.json": b'{"n": 3}', "b.json": b'{"n": 4}', "c.txt": b"not looked at"})
+    body = made_zip({"a.json": b'{"n": 3}', "b.json": b'{"n": 4}', "c.txt": b"not looked at"})
     staged = await staged_with(store, body, BodyPlan(1 << 20, inspector=SumInspector))
     report = await staged.finish(len(body))
     assert report.facts == {"total": 7}
@@ -243,7 +234,7 @@ async def test_the_inspector_sees_the_members_and_its_notes_are_kept(store: Stor
 
 
 async def test_what_the_inspector_refuses_is_refused(store: Store) -> None:
-    body = zipped({"a.json": b'{"n": -3}'})
+    body = made_zip({"a.json": b'{"n": -3}'})
     staged = await staged_with(store, body, BodyPlan(1 << 20, inspector=SumInspector))
     report = await staged.finish(len(body))
     assert report.problem == "inspect_failed"
@@ -374,7 +365,7 @@ async def test_checking_a_stored_file_reads_it_again(store: Store) -> None:
 
 
 async def test_checking_brings_back_the_notes_of_a_lost_index(store: Store) -> None:
-    body = zipped({"a.json": b'{"n": 3}'})
+    body = made_zip({"a.json": b'{"n": 3}'})
     assert await store.put_documents([(TARGET, body)]) == [None]
     await store.check(TARGET, BodyPlan(1 << 20, inspector=SumInspector))
     members = await store.members(TARGET)
