@@ -333,6 +333,6 @@ class Registry(Protocol):
         """What a stored body of this item has to be."""
         ...
 
-    def recheck_at(self, key: str, after_at: float) -> float | None:
-        """When an item that is stored, or proven empty, should next be looked at again; None: never."""
+    def recheck_at(self, item: Item, after_at: float) -> float | None:
+        """When an item that is STORED or EMPTY should next be looked at again; None: never."""
         ...

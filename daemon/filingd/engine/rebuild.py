@@ -14,6 +14,8 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from msgspec.structs import replace
+
 from filingd.core import layout
 from filingd.core.errors import FilingdError
 from filingd.core.kinds import NOTHING_KINDS
@@ -235,13 +237,11 @@ class Rebuilder:
             found.empty += 1
             base = planned.get(key) or Item(key, self._any_lane())
             asked_since = _instant(entry.get("asked_since"))
-            yield Change(
-                None,
-                Item(
-                    key, base.lane, State.EMPTY, base.priority, self._recheck_at(key), reason=entry.get("reason"),
-                    nothing_count=int(entry.get("asked") or 0), nothing_at=asked_since,
-                ),
+            item = Item(
+                key, base.lane, State.EMPTY, base.priority, None, reason=entry.get("reason"),
+                nothing_count=int(entry.get("asked") or 0), nothing_at=asked_since,
             )  # fmt: skip
+            yield Change(None, self._scheduled(item))
 
     def _group(self, key: str, seal: _Seal | None, found: Rebuilt) -> Group:
         now = self._clock.now()
@@ -270,9 +270,10 @@ class Rebuilder:
         current = self._version(key, number, self._registry.target(key), report, told if is_told else {})
         base = planned or Item(key, self._any_lane())
         item = Item(
-            key, base.lane, State.STORED, base.priority, self._recheck_at(key), size_bytes=report.size_bytes,
+            key, base.lane, State.STORED, base.priority, None, size_bytes=report.size_bytes,
             sha256=report.sha256, stored_at=current.stored_at, version=number,
         )  # fmt: skip
+        item = self._scheduled(item)
         found.stored += 1
         found.stored_bytes += report.size_bytes
         superseded = [version async for version in self._superseded(key, older, found)]
@@ -297,8 +298,8 @@ class Rebuilder:
             found.superseded += 1
             yield self._version(key, number, self._registry.target(key), report, {})
 
-    def _recheck_at(self, key: str) -> float | None:
-        return self._registry.recheck_at(key, self._clock.now())
+    def _scheduled(self, item: Item) -> Item:
+        return replace(item, due_at=self._registry.recheck_at(item, self._clock.now()))
 
     def _any_lane(self) -> str:
         return next((spec.name for spec in self._registry.lanes()), "")

@@ -6,7 +6,7 @@ import datetime as dt
 import re
 from typing import TYPE_CHECKING
 
-from filingd.core.model import leaf_of
+from filingd.core.model import State, leaf_of
 from filingd.registries.nbb import answers, planning, requests, sealing, timeline
 from filingd.registries.nbb.rules import DATASETS
 
@@ -77,8 +77,11 @@ class NbbRegistry:
     def body_plan(self, key: str) -> BodyPlan:
         return requests.body_plan(self._rules, leaf_of(key))
 
-    def recheck_at(self, key: str, after_at: float) -> float | None:
-        return timeline.next_recheck_at(self._rules, timeline.day_of(key), after_at)
+    def recheck_at(self, item: Item, after_at: float) -> float | None:
+        # As when it was proven empty: if the references change, they ask for the documents.
+        if item.state is State.EMPTY and leaf_of(item.key) != timeline.REFERENCES:
+            return None
+        return timeline.next_recheck_at(self._rules, timeline.day_of(item.key), after_at)
 
 
 def _date(text: str) -> dt.date | None:
