@@ -340,7 +340,7 @@ class StatusLog:
 
     def _line(self, event: str, level: str, **facts: Any) -> Line:
         stamp = dt.datetime.fromtimestamp(self._now(), dt.UTC).isoformat(timespec="milliseconds")
-        redacted: Line = redact({"event": event, **facts}, self._secrets())
+        redacted = _redacted({"event": event, **facts}, self._secrets())
         return {"ts": stamp.replace("+00:00", "Z"), "level": level, **redacted}
 
 
