@@ -26,7 +26,7 @@ _SYNC_FILE_RANGE_WRITE = 2
 class Syscalls:
     """The calls that can fail, one method each."""
 
-    def open(self, path: Path, flags: int) -> int:
+    def open(self, path: Path | str, flags: int) -> int:
         return os.open(path, flags | os.O_CLOEXEC, 0o640)
 
     def write(self, fd: int, data: memoryview) -> int:
@@ -35,13 +35,13 @@ class Syscalls:
     def fsync(self, fd: int) -> None:
         os.fsync(fd)
 
-    def rename(self, source: Path, target: Path) -> None:
+    def rename(self, source: Path | str, target: Path | str) -> None:
         os.rename(source, target)  # noqa: PTH104 - the one place, and its name is the system call's
 
-    def link(self, source: Path, target: Path) -> None:
+    def link(self, source: Path | str, target: Path | str) -> None:
         os.link(source, target)
 
-    def unlink(self, path: Path) -> None:
+    def unlink(self, path: Path | str) -> None:
         os.unlink(path)  # noqa: PTH108 - as above
 
     def close(self, fd: int) -> None:
@@ -58,7 +58,7 @@ class Syscalls:
         _LIBC.sync_file_range(fd, ctypes.c_int64(offset), ctypes.c_int64(count), _SYNC_FILE_RANGE_WRITE)
 
 
-def translated(exc: OSError, action: str, path: Path) -> DiskFullError | DiskFaultError:
+def translated(exc: OSError, action: str, path: Path | str) -> DiskFullError | DiskFaultError:
     """The operator's words for a refusal of the disk."""
     if exc.errno in _NO_ROOM:
         return DiskFullError(
@@ -96,12 +96,12 @@ class Disk:
         with suppress(OSError):
             self.syscalls.close(fd)
 
-    def remove_quietly(self, path: Path) -> None:
+    def remove_quietly(self, path: Path | str) -> None:
         """Remove a file that may not be there and that nobody would miss."""
         with suppress(OSError):
             self.syscalls.unlink(path)
 
-    def sync_folder(self, folder: Path) -> None:
+    def sync_folder(self, folder: Path | str) -> None:
         """Make the names in a folder durable."""
         fd = self.syscalls.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
@@ -117,7 +117,7 @@ class Disk:
         folder.mkdir(mode=0o750, exist_ok=True)
         self.sync_folder(folder.parent)
 
-    def write_file(self, path: Path, data: bytes, sync: bool) -> None:
+    def write_file(self, path: Path | str, data: bytes, sync: bool) -> None:
         """Write a new file whole; on any failure it is gone."""
         fd = self.syscalls.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         try:
@@ -165,9 +165,19 @@ def part_record_of(path: Path) -> Path:
 
 def previous_of(path: Path) -> Path:
     """Where the body that lies under `path` is held while another takes its place."""
-    return path.with_name(f".{path.name}.was")
+    return path.with_name(previous_name(path.name))
 
 
 def temporary_of(path: Path) -> Path:
     """Where new content of `path` is written before it takes the name."""
-    return path.with_name(f".{path.name}.new")
+    return path.with_name(temporary_name(path.name))
+
+
+def previous_name(name: str) -> str:
+    """The same, of a name alone."""
+    return f".{name}.was"
+
+
+def temporary_name(name: str) -> str:
+    """The same, of a name alone."""
+    return f".{name}.new"

@@ -11,8 +11,8 @@
 from __future__ import annotations
 
 import os
+import re
 from datetime import UTC, datetime
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -33,9 +33,22 @@ INDEX_FOLDER = "index"
 QUARANTINE_FOLDER = "quarantine"
 VERSIONS_FOLDER = "versions"
 
+_TARGET = re.compile(
+    r"(?:[^/.\0][^/\0]*/)*[^/.\0][^/\0]*"
+)  # parts that are not empty and do not begin with a dot
 _INDEX_FORMAT = 1
 _Row = tuple[str, int, int, int, int, int, str | None]
 _Index = tuple[int, int, int, list[_Row]]  # format, size and mtime (ns) of the zip, rows
+
+
+def check_target(target: str) -> None:
+    """Whether a target stays within the store and is not one of the store's own hidden files.
+
+    Raises:
+        StoreError: it is absolute, climbs out, or has an empty or hidden part.
+    """
+    if _TARGET.fullmatch(target) is None:
+        raise StoreError(f"{target!r} is not a place in a store: it must be relative, without hidden parts.")
 
 
 class Layout:
@@ -52,12 +65,8 @@ class Layout:
         Raises:
             StoreError: the target is absolute, climbs out, or has a hidden part.
         """
-        parts = PurePosixPath(target).parts
-        if not parts or target.startswith("/") or any(part.startswith(".") for part in parts):
-            raise StoreError(
-                f"{target!r} is not a place in a store: it must be relative, without hidden parts."
-            )
-        return self.root.joinpath(*parts)
+        check_target(target)
+        return self.root / target
 
     # ------------------------------------------------------------ member indexes
 

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from filingd.adapters.body import BodyExaminer
 from filingd.adapters.disk import Disk, Syscalls, disk_errors, part_of, part_record_of
 from filingd.adapters.documents import DocumentWriter
-from filingd.adapters.layout import Layout
+from filingd.adapters.layout import Layout, check_target
 from filingd.adapters.sidethread import SideThreads
 from filingd.adapters.staging import StagedBody, Workshop, feed_file, known_sizes
 from filingd.core import steps as step
@@ -100,9 +100,9 @@ class DiskStore:
         self, documents: Sequence[tuple[str, bytes]]
     ) -> Sequence[DiskFullError | DiskFaultError | None]:
         """See `ports.Store`."""
-        return await self._documents.put_all(
-            [(self._layout.path(target), data) for target, data in documents]
-        )
+        for target, _ in documents:
+            check_target(target)
+        return await self._documents.put_all(documents)
 
     async def write_text(self, target: str, text: str) -> None:
         """See `ports.Store`."""
