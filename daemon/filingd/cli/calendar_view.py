@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import calendar
 import itertools
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
@@ -68,8 +67,7 @@ def _months(days: Sequence[Day], *, colour: bool) -> Iterator[str]:
     yield _header()
     for (year, month), cells in itertools.groupby(days, key=lambda each: (each.day.year, each.day.month)):
         by_number = {cell.day.day: cell for cell in cells}
-        last = calendar.monthrange(year, month)[1]
-        row = " ".join(_cell(by_number.get(number), colour=colour) for number in range(1, last + 1))
+        row = " ".join(_cell(by_number.get(number), colour=colour) for number in range(1, max(by_number) + 1))
         yield f"{f'{year}-{month:02}':<{_MARGIN}}{row.rstrip()}"
 
 
@@ -89,7 +87,7 @@ def _cell(day: Day | None, *, colour: bool) -> str:
 
 
 def _painted(text: str, look: Look, *, colour: bool) -> str:
-    return click.style(text, fg=look.colour, bold=look.letter in "!?") if colour else text
+    return click.style(text, fg=look.colour, bold=look.letter in "!?" or None) if colour else text
 
 
 def day_name(day: dt.date) -> str:

@@ -5,12 +5,26 @@ Instants end in `_at` and are unix seconds (UTC). Fields may be added; they are 
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 from msgspec import Meta, Struct
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
 FORMAT = 1
+_PREAMBLE = """\
+# filingd status --json
+
+One object. Instants end in `_at` and are unix seconds (UTC); sizes are in bytes. Fields may be added; they are never
+renamed or removed. `filingd status --schema` prints the JSON Schema.
+
+```
+filingd status --json | jq -r '.coverage[].days[] | select(.state != "sealed" and .state != "sealed_empty") | .day'
+filingd status --json | jq '.lanes[] | select(.parked) | {name, parked}'
+```
+"""
 
 
 def _says(text: str) -> Meta:
@@ -100,3 +114,34 @@ def schema() -> dict[str, Any]:
         **root,
         "$defs": parts,
     }
+
+
+def as_markdown() -> str:
+    """The text of docs/status-json.md."""
+    lines = [_PREAMBLE]
+    for name, part in schema()["$defs"].items():
+        lines += [f"## {name}", "", part["description"], "", "| field | type | meaning |", "|---|---|---|"]
+        lines += _rows(part["properties"])
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _rows(properties: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    for name, told in properties.items():
+        yield f"| `{name}` | {_type(told)} | {told.get('description', '')} |"
+
+
+def _type(told: Mapping[str, Any]) -> str:
+    if "anyOf" in told:
+        return " or ".join(_type(each) for each in told["anyOf"])
+    if "$ref" in told:
+        return str(told["$ref"]).rpartition("/")[2]
+    if told["type"] == "array":
+        return f"list of {_type(told['items'])}"
+    if told["type"] == "object":
+        return f"object of {_type(told['additionalProperties'])}"
+    return str(told["type"])
+
+
+if __name__ == "__main__":
+    print(as_markdown(), end="")
