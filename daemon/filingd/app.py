@@ -208,7 +208,7 @@ async def build_engine(
 
     lanes = await _lanes(registry, manifest, clock, log, steps)
     run = settings.run
-    unsealer = Unsealer(store, manifest, clock, log)
+    unsealer = Unsealer(store, manifest, clock, log, steps)
 
     def wake_lanes() -> None:
         for lane in lanes.values():

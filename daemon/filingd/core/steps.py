@@ -10,6 +10,7 @@ PART_OPENED = "part.opened"
 PART_RECORDED = "part.recorded"  # what is needed to resume is on disk
 BODY_RECEIVED = "body.received"
 BODY_VERIFIED = "body.verified"
+SUMS_REMOVED = "sums.removed"  # the seal of the day is taken back before a body in it changes
 BODY_SYNCED = "body.synced"
 PREVIOUS_KEPT = "previous.kept"  # the body that was there lies under versions/
 BODY_RENAMED = "body.renamed"
@@ -27,6 +28,7 @@ PUBLISH_STEPS: tuple[str, ...] = (
     PART_RECORDED,
     BODY_RECEIVED,
     BODY_VERIFIED,
+    SUMS_REMOVED,
     BODY_SYNCED,
     PREVIOUS_KEPT,
     BODY_RENAMED,

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from filingd.core import events
-from filingd.core.errors import StoreError
-from filingd.core.model import Change, Group, State, group_of
+from filingd.core.errors import DiskFaultError, DiskFullError
+from filingd.core.model import Group, State, group_of
+from filingd.engine.recording import record_what_stands
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -43,7 +44,7 @@ class Planner:
         changes = self._registry.plan(now, known)
         await self._open_groups(keys, now)
         for start in range(0, len(changes), _CHUNK):
-            await self._record(changes[start : start + _CHUNK])
+            await record_what_stands(self._manifest, changes[start : start + _CHUNK], self._log)
         lost = [change.item.key for change in changes if change.item.state is State.ABSENT]
         if lost:
             self._log.error(
@@ -58,7 +59,10 @@ class Planner:
         """Plan again and again; runs until cancelled."""
         while True:
             await self._clock.sleep(self._interval_s)
-            await self.plan()
+            try:
+                await self.plan()
+            except (DiskFullError, DiskFaultError) as error:
+                self._log.error(events.ALARM_RAISED, kind="plan_failed", detail=str(error))
 
     async def _open_groups(self, keys: Sequence[str], now: float) -> None:
         known = {group.key for group in await self._manifest.groups(f"{self._registry.name}/")}
@@ -67,17 +71,3 @@ class Planner:
             await self._manifest.save_groups(
                 [Group(key, opened_at=now, reasons=("planned",)) for key in missing]
             )
-
-    async def _record(self, changes: Sequence[Change]) -> None:
-        try:
-            await self._manifest.record(changes)
-        except StoreError:
-            # An item moved on between reading and writing: the next plan sees it as it is then.
-            for change in changes:
-                await self._record_if_unmoved(change)
-
-    async def _record_if_unmoved(self, change: Change) -> None:
-        try:
-            await self._manifest.record([change])
-        except StoreError as error:
-            self._log.debug(events.PLAN_SKIPPED, key=change.item.key, detail=str(error))

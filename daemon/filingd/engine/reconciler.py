@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from filingd.core import events, layout, seal, steps
-from filingd.core.errors import DiskFaultError, DiskFullError
+from filingd.core.errors import DiskFaultError, DiskFullError, FilingdError
 from filingd.core.lifecycle import Event, next_state
 from filingd.core.model import (
     FINISHED_STATES,
@@ -20,6 +20,8 @@ from filingd.core.model import (
     State,
     leaf_of,
 )
+from filingd.engine.defects import told
+from filingd.engine.recording import record_what_stands
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from filingd.engine.unseal import Unsealer
     from filingd.ports import Clock, Log, Manifest, Registry, Steps, Store
 
-_DISK_PAUSE_S = 5.0
+_DISK_PAUSE_S = 15.0
 SETTLED_STATES = FINISHED_STATES | {State.QUARANTINED}
 
 
@@ -56,13 +58,14 @@ class Reconciler:
         self._unsealer = unsealer
         self._on_scheduled = on_scheduled
         self._dirty: dict[str, None] = {}
+        self._refused: set[str] = set()  # dirty groups that wait because the disk refused something
         self._wake = asyncio.Event()
         self._busy = False
 
     @property
     def is_idle(self) -> bool:
-        """Whether every change so far has been judged."""
-        return not self._dirty and not self._busy
+        """Whether every change so far has been judged, as far as the disk allows."""
+        return not self._busy and self._dirty.keys() <= self._refused
 
     def note(self, groups: Iterable[str]) -> None:
         """Something in these groups changed."""
@@ -72,13 +75,14 @@ class Reconciler:
     async def run(self) -> None:
         """Judge dirty groups until cancelled."""
         while True:
-            await self._wake.wait()
-            self._wake.clear()
-            while self._dirty:
-                await self._next()
+            group = next((group for group in self._dirty if group not in self._refused), None)
+            if group is None:
+                await self._rest()
+            else:
+                await self._judge(group)
 
-    async def _next(self) -> None:
-        group = next(iter(self._dirty))
+    async def _judge(self, group: str) -> None:
+        """One group that cannot be judged never stops the others."""
         del self._dirty[group]
         self._busy = True
         try:
@@ -86,12 +90,36 @@ class Reconciler:
         except (DiskFullError, DiskFaultError) as error:
             self._log.error(events.ALARM_RAISED, kind="seal_failed", group=group, detail=str(error))
             self._dirty[group] = None
-            await self._clock.sleep(_DISK_PAUSE_S)
+            self._refused.add(group)
+        except FilingdError:
+            raise  # the manifest itself failed: nothing can be promised any more
+        except Exception as error:  # noqa: BLE001 - a defect in one day's judgement must not stop the others
+            self._log.error(events.ALARM_RAISED, kind="defect", group=group, detail=told(error))
         finally:
             self._busy = False
 
+    async def _rest(self) -> None:
+        """Until something is noted; what the disk refused is tried again after a pause."""
+        self._wake.clear()
+        if not self._dirty:
+            await self._wake.wait()
+            return
+        paused = asyncio.ensure_future(self._clock.sleep(_DISK_PAUSE_S))
+        noted = asyncio.ensure_future(self._wake.wait())
+        try:
+            await asyncio.wait({paused, noted}, return_when=asyncio.FIRST_COMPLETED)
+            if paused.done():
+                self._refused.clear()
+        finally:
+            paused.cancel()
+            noted.cancel()
+
     async def reconcile(self, group: str) -> None:
         """Judge one group now."""
+        async with self._unsealer.alone_with(group):
+            await self._reconcile(group)
+
+    async def _reconcile(self, group: str) -> None:
         items = await self._manifest.group_items(group)
         if not items:
             return
@@ -137,9 +165,8 @@ class Reconciler:
         return known or Group(group, opened_at=self._clock.now())
 
     async def _leave_open(self, known: Group, judgement: Judgement, items: Iterable[Item]) -> None:
-        if known.sealed_at is not None:
-            any_target = self._registry.target(next(iter(items)).key)
-            await self._unsealer.unseal(known.key, any_target, judgement.reasons[0])
+        any_target = self._registry.target(next(iter(items)).key)
+        await self._unsealer.unseal(known.key, any_target, judgement.reasons[0])
         if known.sealed_at is None and known.reasons == judgement.reasons:
             return
         now = self._clock.now()
@@ -157,6 +184,8 @@ class Reconciler:
         if await self._is_current(known, judgement, target, holdings):
             return
         now = self._clock.now()
+        # What is there already, if anything, was written for another `day.json`.
+        await self._store.remove(layout.beside(target, layout.SUMS_NAME))
         text = seal.seal_text(known.key, judgement.facts, holdings, now)
         await self._store.write_text(layout.beside(target, layout.SEAL_NAME), text)
         self._steps.reached(steps.SEAL_WRITTEN)
@@ -190,5 +219,5 @@ class Reconciler:
             state = next_state(item.state, Event.RETRIED) if item.state is not State.STORED else State.STORED
             changes.append(Change(item.state, replace(item, state=state, due_at=at)))
         if changes:
-            await self._manifest.record(changes)
+            await record_what_stands(self._manifest, changes, self._log)
             self._on_scheduled()

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from filingd.core import events, layout
-from filingd.core.errors import StoreError
+from filingd.core.errors import DiskFaultError, StoreError
+from filingd.core.kinds import NOTHING_KINDS
 from filingd.core.lifecycle import Event, next_state
 from filingd.core.model import (
     FINISHED_STATES,
@@ -25,6 +26,7 @@ from filingd.core.model import (
     Version,
     group_of,
 )
+from filingd.engine.recording import record_what_stands
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 RESCUED_ROUTE = "rescued"
 _PAGE = 500
 _LOST_BOUND = 100  # and a twentieth of what was looked at
+_WITHOUT_FILE = frozenset({State.DUE, State.EMPTY, State.ABSENT, State.QUARANTINED})
 
 
 @dataclass(slots=True)
@@ -92,15 +95,14 @@ class Rescue:
             Change(item.state, replace(item, state=next_state(item.state, Event.POSTPONED), due_at=now))
             for item in leased
         ]
-        if changes:
-            await self._manifest.record(changes)
-        return len(changes)
+        return await record_what_stands(self._manifest, changes, self._log)
 
     async def sweep(self) -> Tally:
-        """Look for rows without a file and files without a row, over everything."""
+        """Look for rows without a file, files without a row and seals that are not there, over everything."""
         tally = Tally()
         await self._rows_without_file(tally)
         await self._files_without_row(tally)
+        await self._rows_without_seal()
         self._log.info(events.SWEEP_FINISHED, found=tally.found, lost=tally.lost, refused=tally.refused)
         return tally
 
@@ -108,12 +110,16 @@ class Rescue:
 
     async def _settle(self, item: Item, tally: Tally) -> Item:
         target = self._registry.target(item.key)
-        report = await self._store.check(target, self._registry.body_plan(item.key))
+        try:
+            report = await self._store.check(target, self._registry.body_plan(item.key))
+        except DiskFaultError as error:
+            self._log.error(events.ALARM_RAISED, kind="disk_fault", key=item.key, detail=str(error))
+            return await self._back(item, tally)
         if report is None:
             return await self._without_file(item, tally)
         if item.sha256 is not None and report.sha256 == item.sha256:
             return await self._back(item, tally)
-        if report.problem is not None:
+        if _problem_of(report) is not None:
             await self._refuse(item, target, report, tally)
             return await self._without_file(item, tally)
         return await self._found(item, target, report, tally)
@@ -146,10 +152,11 @@ class Rescue:
     async def _found(self, item: Item, target: str, report: BodyReport, tally: Tally) -> Item:
         tally.found += 1
         now = self._clock.now()
-        after = replace(
-            item, state=next_state(item.state, Event.FOUND), due_at=None, reason=None, attempts=0, nothing_count=0,
-            nothing_at=None, size_bytes=report.size_bytes, sha256=report.sha256, stored_at=now, version=item.version + 1,
+        stored = replace(
+            item, state=next_state(item.state, Event.FOUND), reason=None, attempts=0, nothing_count=0, nothing_at=None,
+            size_bytes=report.size_bytes, sha256=report.sha256, stored_at=now, version=item.version + 1,
         )  # fmt: skip
+        after = replace(stored, due_at=self._registry.recheck_at(stored, now))
         version = Version(
             item.key, after.version, target, report.size_bytes, report.sha256, now, RESCUED_ROUTE, "",
             None, report.content_digest, report.member_count, now, report.facts,
@@ -162,12 +169,12 @@ class Rescue:
 
     async def _refuse(self, item: Item, target: str, report: BodyReport, tally: Tally) -> None:
         tally.refused += 1
-        record = QuarantineRecord(
-            item.key, RESCUED_ROUTE, "", self._clock.now(), report.problem or "", report.problem_detail, 0, {}
-        )
+        problem, detail = _problem_of(report) or ("", "")
+        record = QuarantineRecord(item.key, RESCUED_ROUTE, "", self._clock.now(), problem, detail, 0, {})
+        await self._unsealer.unseal(item.group, target, f"{item.key} is damaged on disk")
         where = await self._store.set_aside(target, record)
-        self._log.error(events.ITEM_QUARANTINED, key=item.key, path=where, reason=report.problem,
-                        detail=report.problem_detail, request_id="")  # fmt: skip
+        self._log.error(events.ITEM_QUARANTINED, key=item.key, path=where, reason=problem, detail=detail,
+                        request_id="")  # fmt: skip
 
     async def _resumable(self) -> set[str]:
         """Targets with a partial file whose item still wants its body: these may be gone on with."""
@@ -199,17 +206,22 @@ class Rescue:
                 tally.lost += await self._lose_if_unmoved(item, damaged=size_bytes is not None)
 
     async def _lose_if_unmoved(self, item: Item, *, damaged: bool) -> bool:
-        current = (await self._manifest.items([item.key])).get(item.key)
-        if current != item:
-            return False
-        if damaged:
-            report = BodyReport("other", 0, b"", problem="short_body", problem_detail="not the recorded size")
-            await self._refuse(item, self._registry.target(item.key), report, Tally())
-        try:
-            await self._lose(item)
-        except StoreError:
-            return False
-        return True
+        async with self._unsealer.alone_with(item.group):
+            if await self._row(item.key) != item:
+                return False
+            if damaged:
+                report = BodyReport(
+                    "other", 0, b"", problem="short_body", problem_detail="not the recorded size"
+                )
+                await self._refuse(item, self._registry.target(item.key), report, Tally())
+            try:
+                await self._lose(item)
+            except StoreError:
+                return False
+            return True
+
+    async def _row(self, key: str) -> Item | None:
+        return (await self._manifest.items([key])).get(key)
 
     async def _files_without_row(self, tally: Tally) -> None:
         targets = [
@@ -220,12 +232,16 @@ class Rescue:
             known = await self._manifest.items(chunk)
             for key, target in chunk.items():
                 item = known.get(key)
-                if item is None or item.state in {State.DUE, State.EMPTY, State.ABSENT, State.QUARANTINED}:
-                    await self._adopt(key, target, item, tally)
+                if item is None or item.state in _WITHOUT_FILE:
+                    async with self._unsealer.alone_with(group_of(key)):
+                        await self._adopt(key, target, tally)
 
-    async def _adopt(self, key: str, target: str, item: Item | None, tally: Tally) -> None:
-        report = await self._store.check(target, self._registry.body_plan(key))
-        if report is None or layout.name_of(target).startswith("."):
+    async def _adopt(self, key: str, target: str, tally: Tally) -> None:
+        item = await self._row(key)  # as it is now: it may have been fetched since the listing
+        if item is not None and item.state not in _WITHOUT_FILE:
+            return
+        report = await self._readable(key, target)
+        if report is None:
             return
         known = item or Item(
             key, lane=self._registry.lanes()[0].name if self._registry.lanes() else "", due_at=None
@@ -233,10 +249,40 @@ class Rescue:
         if item is None:
             await self._manifest.record([Change(None, known)])
         try:
-            if report.problem is None:
+            if _problem_of(report) is None:
                 await self._found(known, target, report, tally)
             else:
                 await self._refuse(known, target, report, tally)
         except StoreError:
-            return
+            return  # it was leased meanwhile: the attempt under way decides
         self._on_change([group_of(key)])
+
+    async def _readable(self, key: str, target: str) -> BodyReport | None:
+        try:
+            return await self._store.check(target, self._registry.body_plan(key))
+        except DiskFaultError as error:
+            self._log.error(events.ALARM_RAISED, kind="disk_fault", key=key, detail=str(error))
+            return None
+
+    async def _rows_without_seal(self) -> None:
+        """A death while a seal was taken back leaves a row that says sealed and no `SHA256SUMS`."""
+        for group in await self._manifest.groups(f"{self._registry.name}/"):
+            if group.sealed_at is not None:
+                async with self._unsealer.alone_with(group.key):
+                    await self._check_seal(group.key)
+
+    async def _check_seal(self, group: str) -> None:
+        items = await self._manifest.group_items(group)
+        if not items:
+            return
+        target = self._registry.target(items[0].key)
+        if await self._store.size_bytes(layout.beside(target, layout.SUMS_NAME)) is None:
+            await self._unsealer.unseal(group, target, "its seal is missing on disk")
+            self._on_change([group])
+
+
+def _problem_of(report: BodyReport) -> tuple[str, str] | None:
+    """Why a file that lies under a final name cannot be a stored body. Nothing at all is no body either."""
+    if report.problem is not None:
+        return report.problem, report.problem_detail
+    return ("wrong_kind", f"it is {report.kind}") if report.kind in NOTHING_KINDS else None
