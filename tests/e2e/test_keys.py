@@ -92,6 +92,21 @@ def test_a_daemon_that_is_started_again_with_a_good_key_goes_on_at_once(make_rig
     rig.check_sealed(days("2026-11-17", "2026-11-19"))
 
 
+@pytest.mark.parametrize("place", ["env:FILINGD_TEST_NOT_THERE", "file:/nowhere/key"])
+def test_a_key_that_cannot_be_read_parks_its_lane_before_anything_is_asked(
+    make_rig: Callable[..., Rig], place: str
+) -> None:
+    rig = make_rig(since="2026-11-18")
+    rig.config.change({"nbb": {"products": {"extract": {"keys": [place]}}}})
+    with rig.daemon() as daemon:
+        alarm = daemon.wait_for("alarm.raised", lane="nbb/extract")
+        assert place.partition(":")[2] in alarm["detail"]
+        assert daemon.stop().code == 0
+    assert rig.journal() == []
+    rig.config.change({"nbb": {"products": {"extract": {"keys": None}}}})
+    assert {(row.state, row.attempts) for row in rig.store.items().values()} == {("due", 0)}
+
+
 def test_a_parked_lane_is_no_reason_to_run_for_ever_until_idle(make_rig: Callable[..., Rig]) -> None:
     rig = make_rig(since="2026-11-18")
     rig.admin.revoke_key("extract")

@@ -17,11 +17,11 @@ import sys
 import time
 import zipfile
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
-    from pathlib import Path
     from types import TracebackType
 
     from support.sandbox import Admin, SandboxProcess
@@ -128,7 +128,8 @@ class DaemonConfig:
     @property
     def log_path(self) -> Path:
         """The status log."""
-        return self.store_path / "log" / "filingd.jsonl"
+        chosen = self.changes.get("log", {}).get("path")
+        return Path(chosen) if chosen else self.store_path / "log" / "filingd.jsonl"
 
     def environment(self) -> dict[str, str]:
         """What the process needs in its environment, keys included."""
