@@ -293,6 +293,13 @@ def test_without_the_archive_only_the_edge_of_the_extract_closes() -> None:
     assert ranks == sorted(ranks)
 
 
+def test_without_the_extract_its_edge_closes_nothing() -> None:
+    now = at_age(FRIDAY, 0)
+    order = [FRIDAY - dt.timedelta(days=age) for age in (1100, 1093, 28, 30, 33, 34, 1092)]
+    ranks = [rank(rules(ARCHIVE), day, "json", now) for day in order]
+    assert ranks == sorted(ranks)
+
+
 @pytest.mark.parametrize("configured", list(itertools.permutations(DATASETS)))
 @pytest.mark.parametrize("age", [1, 10, 29])
 def test_references_come_before_documents_whatever_the_configured_order(
