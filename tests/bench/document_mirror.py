@@ -87,7 +87,7 @@ class DocumentRegistry:
     def key_of(self, target: str) -> str | None:
         return f"bench/doc/{target[-10:-5]}"
 
-    def recheck_at(self, key: str, after_at: float) -> float | None:
+    def recheck_at(self, item: Item, after_at: float) -> float | None:
         return None
 
     def body_plan(self, key: str) -> BodyPlan:

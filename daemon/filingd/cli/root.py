@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import os
-import traceback
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
@@ -98,6 +97,8 @@ def run(arguments: Sequence[str]) -> int:  # noqa: PLR0911 - one way out for eac
 
 
 def _confess(error: Exception) -> ExitCode:
+    import traceback
+
     if os.environ.get(TRACEBACK_VARIABLE):
         traceback.print_exception(error)
     frame = traceback.extract_tb(error.__traceback__)[-1]
