@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from filingd.adapters.logs import StatusLog
+    from filingd.adapters.manifest import SqliteManifest
     from filingd.adapters.secrets import Keyring
     from filingd.core.model import Item
     from filingd.engine.lane import Lane
@@ -267,7 +268,7 @@ async def _lanes(
 @asynccontextmanager
 async def opened_store(
     settings: Settings, steps: Steps, clock: Clock
-) -> AsyncIterator[tuple[Store, Manifest]]:
+) -> AsyncIterator[tuple[Store, SqliteManifest]]:
     """The store, locked, and its manifest.
 
     Raises:
@@ -462,6 +463,7 @@ async def _run_engine(
                 registry, store, manifest, http, clock, log, steps, settings,
                 is_rehearsal=options.rehearse_at is not None,
             )  # fmt: skip
+            manifest.outlast_full_disk(engine.room.outlast)
             supervisor = Supervisor(engine, settings.run.grace_period_s)
             loop = asyncio.get_running_loop()
             for number in (signal.SIGTERM, signal.SIGINT):

@@ -19,10 +19,11 @@ from filingd.adapters.manifest_faults import translate
 from filingd.adapters.manifest_queries import Queries
 from filingd.adapters.manifest_schema import BUSY_TIMEOUT_S, open_read_only, open_writable
 from filingd.adapters.manifest_statements import Lease, Statements
+from filingd.core.errors import DiskFullError
 from filingd.core.model import Change
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from filingd.core.limits import LaneState
@@ -153,6 +154,7 @@ class SqliteManifest:
         self._writer = writer
         self._reader = reader
         self._data_version = data_version
+        self._when_full: Callable[[DiskFullError], Awaitable[None]] | None = None
 
     @classmethod
     async def open(
@@ -177,9 +179,16 @@ class SqliteManifest:
             raise
         return cls(writer, reader, cast("int", version))
 
+    def outlast_full_disk(self, when_full: Callable[[DiskFullError], Awaitable[None]]) -> None:
+        """From now on a write that a full disk refused is tried again each time `when_full` returns.
+
+        What `when_full` raises is raised to whoever wanted to write. Nothing of a refused write is in the manifest.
+        """
+        self._when_full = when_full
+
     async def lease(self, lane: str, now: float, limit: int) -> Sequence[Item]:
         """See `ports.Manifest`."""
-        lease: Lease = await self._writer.submit(_Kind.LEASE, (lane, now, limit))
+        lease: Lease = await self._insist(_Kind.LEASE, (lane, now, limit))
         return lease.leased
 
     async def record(self, changes: Sequence[Change]) -> None:
@@ -190,7 +199,7 @@ class SqliteManifest:
             DiskFullError, DiskFaultError: nothing was written.
         """
         if changes:
-            await self._writer.submit(_Kind.RECORD, changes)
+            await self._insist(_Kind.RECORD, changes)
 
     async def note_verified(self, key: str, at: float) -> None:
         await self._write(lambda statements: statements.note_verified(key, at))
@@ -204,7 +213,7 @@ class SqliteManifest:
 
     async def changed_elsewhere(self) -> bool:
         """See `ports.Manifest`. Asked on the writing connection, whose own commits do not count."""
-        version: int = await self._writer.submit(_Kind.OTHER, Statements.data_version)
+        version: int = await self._insist(_Kind.OTHER, Statements.data_version)
         changed = version != self._data_version
         self._data_version = version
         return changed
@@ -258,7 +267,16 @@ class SqliteManifest:
         await self._writer.close()
 
     async def _write(self, change: Callable[[Statements], None]) -> None:
-        await self._writer.submit(_Kind.OTHER, change)
+        await self._insist(_Kind.OTHER, change)
+
+    async def _insist(self, kind: _Kind, argument: Any) -> Any:
+        while True:
+            try:
+                return await self._writer.submit(kind, argument)
+            except DiskFullError as error:
+                if self._when_full is None:
+                    raise
+                await self._when_full(error)
 
     async def _ask(self, question: Callable[[Queries], Any]) -> Any:
         return await self._reader.submit(_Kind.OTHER, question)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from filingd.core import events
 
 if TYPE_CHECKING:
+    from filingd.core.errors import DiskFullError
     from filingd.ports import Clock, Log, Store
 
 
@@ -25,6 +26,7 @@ class RoomGate:
         self._open = asyncio.Event()
         self._open.set()
         self._refused_until_s = 0.0
+        self._ending = False
         self.free_bytes: int | None = None  # as of the last look
 
     @property
@@ -40,6 +42,23 @@ class RoomGate:
         """The disk refused a write although there seemed to be room (a quota, another program): wait and look again."""
         self._refused_until_s = self._clock.monotonic() + self._check_interval_s
         self._shut(free_bytes=0)
+
+    async def outlast(self, error: DiskFullError) -> None:
+        """A write that cannot be left out was refused with `error`: return when it is worth trying again.
+
+        Raises:
+            DiskFullError: `error` itself, because filingd is stopping and will not wait for room.
+        """
+        if not self._ending:
+            self.refused()
+            await self._open.wait()
+        if self._ending:
+            raise error
+
+    def end(self) -> None:
+        """Nobody waits for room any more."""
+        self._ending = True
+        self._open.set()
 
     async def check(self) -> None:
         """Look once."""
@@ -57,6 +76,6 @@ class RoomGate:
             await self.check()
 
     def _shut(self, free_bytes: int) -> None:
-        if self._open.is_set():
+        if self._open.is_set() and not self._ending:
             self._log.error(events.ROOM_LOW, free_bytes=free_bytes, keep_free_bytes=self._keep_free_bytes)
             self._open.clear()

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import enum
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from filingd.core import events
+from filingd.core.errors import DiskFullError
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping
-    from typing import Any
 
     from filingd.engine.heartbeat import Heartbeat
     from filingd.engine.lane import Lane
@@ -129,15 +130,18 @@ class Supervisor:
             await self._pause(None if until is Until.STOPPED else _LOOK_S)
 
     async def _pause(self, seconds: float | None) -> None:
-        stopped = asyncio.create_task(self._stop.wait(), name="stop")
+        """Until something ends, it is time to look again, or we are told to stop."""
+        waits: set[asyncio.Task[Any]] = {asyncio.create_task(self._stop.wait(), name="stop")}
+        if seconds is not None:
+            waits.add(asyncio.create_task(self._engine.clock.sleep(seconds), name="look"))
+        sweeping = {self._sweep} if self._sweep is not None and not self._sweep.done() else set()
         try:
             await asyncio.wait(
-                {stopped, *self._workers, *self._helpers},
-                timeout=seconds,
-                return_when=asyncio.FIRST_COMPLETED,
+                {*waits, *self._workers, *self._helpers, *sweeping}, return_when=asyncio.FIRST_COMPLETED
             )
         finally:
-            stopped.cancel()
+            for wait in waits:
+                wait.cancel()
 
     def _dead(self) -> list[asyncio.Task[None]]:
         swept = self._sweep is not None and self._sweep.done() and self._sweep.exception() is not None
@@ -174,26 +178,50 @@ class Supervisor:
         engine.log.info(events.DAEMON_STOPPING, reason=reason, active=engine.worker.in_flight,
                         grace_period_s=self._grace_period_s)  # fmt: skip
         engine.worker.stopping = True
-        for lane in engine.lanes.values():
-            await lane.pacer.close()
+        engine.room.end()
+        await self._close_lanes()
         for task in self._workers - engine.worker.busy:
             task.cancel()
-        await self._let_finish(self._workers)
-        await self._let_finish({asyncio.create_task(engine.worker.desk.drain(), name="drain")})
+        await self._let_finish()
         for task in (*self._workers, *self._helpers, *([self._sweep] if self._sweep else [])):
             task.cancel()
         await asyncio.gather(*self._workers, *self._helpers, return_exceptions=True)
         if self._sweep is not None:
             await asyncio.gather(self._sweep, return_exceptions=True)
-        returned = await engine.rescue.give_back()
+        returned = await self._give_back()
         engine.log.info(events.DAEMON_STOPPED, reason=reason, interrupted=returned)
 
-    async def _let_finish(self, tasks: set[asyncio.Task[None]]) -> None:
-        pending = {task for task in tasks if not task.done()}
-        if pending:
-            await asyncio.wait(pending, timeout=self._grace_period_s)
+    async def _give_back(self) -> int:
+        try:
+            return await self._engine.rescue.give_back()
+        except DiskFullError:
+            return 0  # the rescue of the next start finds them leased, and gives them back then
+
+    async def _close_lanes(self) -> None:
+        for lane in self._engine.lanes.values():
+            with contextlib.suppress(DiskFullError):  # the reservation that is on the disk is the longer one
+                await lane.close()
+
+    async def _let_finish(self) -> None:
+        """Items in hand, then the documents they became: all within one grace period."""
+        grace = asyncio.create_task(self._engine.clock.sleep(self._grace_period_s), name="grace")
+        drained = asyncio.create_task(self._drain(), name="drain")
+        try:
+            await asyncio.wait({grace, drained}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            grace.cancel()
+            drained.cancel()
+
+    async def _drain(self) -> None:
+        if self._workers:
+            await asyncio.wait(self._workers)
+        if not any(helper.done() for helper in self._helpers):  # else nobody may be left who would do it
+            await self._engine.worker.desk.drain()
 
     def _raise_what_died(self) -> None:
-        for task in (*self._workers, *self._helpers, *([self._sweep] if self._sweep else [])):
-            if task.done() and not task.cancelled() and (error := task.exception()) is not None:
+        ended = (*self._workers, *self._helpers, *([self._sweep] if self._sweep else []))
+        errors = [task.exception() for task in ended if task.done() and not task.cancelled()]
+        for error in errors:
+            # Whoever waited for room was told to end without it: that is no death.
+            if error is not None and not (self._stop.is_set() and isinstance(error, DiskFullError)):
                 raise error
