@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -126,3 +127,24 @@ def test_without_room_even_for_its_memory_a_daemon_says_so_and_begins_when_there
     filler.unlink()
     rig.run("idle")
     rig.check_sealed(days("2026-11-18", "2026-11-20"))
+
+
+def test_a_daemon_that_waits_for_room_can_be_stopped_and_loses_nothing(
+    make_rig: Callable[..., Rig], small_disk: Path
+) -> None:
+    rig = on_small_disk(make_rig, small_disk, since="2026-11-05", keep_free="64 KiB")
+    rig.admin.settings(latency_ms=20)
+    rig.config.change({"run": {"grace_period": "1 s"}})
+    with rig.daemon() as daemon:
+        daemon.wait_for("item.stored", count=4)
+        filler = fill(small_disk, 0)
+        daemon.wait_for("room.low")
+        daemon.wait_for("heartbeat", count=2)
+        began_s = time.monotonic()
+        ended = daemon.stop()
+        assert time.monotonic() - began_s <= 1.0 + 2.0
+        assert ended.code == 0, ended.stderr
+        assert ended.stderr == ""
+    filler.unlink()
+    rig.run()
+    rig.check_sealed(days("2026-11-05", YESTERDAY))
