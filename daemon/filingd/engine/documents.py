@@ -9,10 +9,12 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, NamedTuple
 
+from filingd.core.errors import DiskFaultError, DiskFullError
+from filingd.engine.undisturbed import undisturbed
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from filingd.core.errors import DiskFaultError, DiskFullError
     from filingd.core.model import Stored
     from filingd.engine.outcomes import Made, Outcomes
     from filingd.engine.transfer import Fetched
@@ -37,9 +39,9 @@ class DocumentDesk:
         self,
         store: Store,
         outcomes: Outcomes,
-        refused: Callable[[Made, DiskFullError | DiskFaultError], Awaitable[None]],
+        refused: Callable[[Made, Exception], Awaitable[None]],
     ) -> None:
-        """`refused` settles a document that the disk did not take."""
+        """`refused` settles a document that could not be published, and says why."""
         self._store = store
         self._outcomes = outcomes
         self._refused = refused
@@ -79,17 +81,26 @@ class DocumentDesk:
         group, self._waiting = self._waiting[:GROUP_MAX], self._waiting[GROUP_MAX:]
         self._in_hand = len(group)
         try:
-            await self._publish(group)
+            await undisturbed(self._publish(group))
         finally:
             self._in_hand = 0
             self._went.set()
 
     async def _publish(self, group: Sequence[Handed]) -> None:
-        errors = await self._store.put_documents(
-            [(one.made.target, one.fetched.document or b"") for one in group]
-        )
+        errors = await self._put(group)
         kept = [one for one, error in zip(group, errors, strict=True) if error is None]
-        await self._outcomes.record_documents(kept)
-        for one, error in zip(group, errors, strict=True):
-            if error is not None:
-                await self._refused(one.made, error)
+        refused = [(one, error) for one, error in zip(group, errors, strict=True) if error is not None]
+        try:
+            await self._outcomes.record_documents(kept)
+        except (DiskFullError, DiskFaultError) as error:
+            refused += [(one, error) for one in kept]
+        for one, why in refused:
+            await self._refused(one.made, why)
+
+    async def _put(self, group: Sequence[Handed]) -> Sequence[Exception | None]:
+        try:
+            return await self._store.put_documents(
+                [(one.made.target, one.fetched.document or b"") for one in group]
+            )
+        except Exception as error:  # noqa: BLE001 - whatever it is, a group that failed must not stop the rest
+            return [error] * len(group)

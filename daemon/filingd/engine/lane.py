@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
@@ -43,6 +43,8 @@ class Lane:
         self._leasing = asyncio.Lock()
         self._changed = asyncio.Event()
         self._changes = 0  # so that a change that came between looking and waiting is not slept through
+        self._at_gate: set[asyncio.Task[Any]] = set()  # tasks that wait for the moment of their call
+        self._sent_away: set[asyncio.Task[Any]] = set()  # those of them that need not wait any longer
         self.waiting = 0  # workers that found nothing to do
         self._batch = spec.concurrency * 2 if spec.concurrency >= _MANY else 1
         self._low_water = spec.concurrency if spec.concurrency >= _MANY else 0
@@ -91,6 +93,39 @@ class Lane:
                 return item
             if not self._buffer:
                 await self._until_due(changes)
+
+    async def turn(self) -> bool:
+        """Wait for the moment of a call; False if the lane is parked, so that no item waits for it in hand."""
+        if not self._is_open():
+            return False
+        me = asyncio.current_task()
+        assert me is not None, "a call is made by a task"
+        self._at_gate.add(me)
+        try:
+            await self.pacer.acquire()
+        except asyncio.CancelledError:
+            if me in self._sent_away and me.uncancel() == 0:
+                return False
+            raise
+        finally:
+            self._at_gate.discard(me)
+            self._sent_away.discard(me)
+        return True
+
+    def put_back(self, item: Item) -> None:
+        """An item that was taken and not begun is the next one again."""
+        self._buffer.appendleft(item)
+
+    async def close(self) -> None:
+        """Lease and release nothing more.
+
+        Raises:
+            DiskFullError, DiskFaultError, StoreError: what must survive of the lane could not be recorded.
+        """
+        if self._refill is not None:
+            self._refill.cancel()
+            await asyncio.wait({self._refill})
+        await self.pacer.close()
 
     async def give_back(self) -> None:
         """Return what was leased but not begun."""
@@ -173,6 +208,13 @@ class Lane:
         self._log.warning(events.LANE_THROTTLED, lane=self.name, reason=verdict.reason,
                           retry_after_s=verdict.retry_after_s, slowdown=after.slowdown,
                           until_at=after.parked_until_at)  # fmt: skip
+        await self._stand_still()
+
+    async def _stand_still(self) -> None:
+        """The lane was parked: whoever waits for its turn lets go, and what was leased waits on the schedule."""
+        for task in self._at_gate:
+            self._sent_away.add(task)
+            task.cancel()
         await self.give_back()
 
     async def _struck(self, verdict: Failed) -> None:
@@ -181,7 +223,7 @@ class Lane:
         if after.parked_until_at != before.parked_until_at:
             self._log.warning(events.LANE_PARKED, lane=self.name, reason=verdict.reason, detail=verdict.detail,
                               strikes=after.strikes, until_at=after.parked_until_at)  # fmt: skip
-            await self.give_back()
+            await self._stand_still()
 
     async def _blocked(self, verdict: Blocked, key_index: int) -> None:
         before, now = self.state, self._clock.now()
@@ -193,7 +235,7 @@ class Lane:
                             strikes=after.strikes, until_at=after.parked_until_at)  # fmt: skip
             self._log.error(events.ALARM_RAISED, kind="lane_blocked", lane=self.name,
                             detail=verdict.detail or verdict.reason)  # fmt: skip
-            await self.give_back()
+            await self._stand_still()
         elif after.key_index != before.key_index:
             self._log.warning(events.LANE_KEY_SWITCHED, lane=self.name, key_index=after.key_index,
                               reason=verdict.reason, detail=verdict.detail)  # fmt: skip

@@ -26,6 +26,8 @@ from filingd.core.model import (
     Throttled,
     Version,
 )
+from filingd.engine.transfer import stage_whole
+from filingd.engine.undisturbed import undisturbed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
     from filingd.engine.documents import Handed
     from filingd.engine.transfer import Fetched
     from filingd.engine.unseal import Unsealer
-    from filingd.ports import Clock, Log, Manifest, Steps, Store
+    from filingd.ports import Clock, Log, Manifest, Staged, Steps, Store
 
 
 class Made(msgspec.Struct, frozen=True):
@@ -92,8 +94,7 @@ class Outcomes:
     async def _stored(self, made: Made, fetched: Fetched, verdict: Stored) -> Item:
         if made.item.state is State.RECHECKING and await self._is_unchanged(made, fetched):
             return await self._unchanged(made, fetched, verdict)
-        path = await self._publish(made, fetched)
-        return await self._record_stored(made, fetched, verdict, path)
+        return await undisturbed(self._publish(made, fetched, verdict))
 
     async def _is_unchanged(self, made: Made, fetched: Fetched) -> bool:
         body = fetched.answer.body
@@ -122,11 +123,24 @@ class Outcomes:
         )
         return after
 
-    async def _publish(self, made: Made, fetched: Fetched) -> str:
-        assert fetched.staged is not None, "a stored verdict without a body"
-        await self._unsealer.unseal(made.item.group, made.target)
+    async def _publish(self, made: Made, fetched: Fetched, verdict: Stored) -> Item:
+        staged = fetched.staged
+        if staged is None:
+            assert fetched.document is not None, "a stored verdict without a body"
+            staged = await stage_whole(self._store, made.target, made.attempt.body, fetched.document)
         previous_to = layout.superseded(made.target, made.item.version) if made.item.version else None
-        return await fetched.staged.publish(previous_to)
+        async with self._unsealer.alone_with(made.item.group):
+            await self._unsealer.unseal(made.item.group, made.target)
+            path = await self._exchange(staged, previous_to)
+            return await self._record_stored(made, fetched, verdict, path)
+
+    @staticmethod
+    async def _exchange(staged: Staged, previous_to: str | None) -> str:
+        try:
+            return await staged.publish(previous_to)
+        except BaseException:
+            await staged.discard()
+            raise
 
     async def _record_stored(self, made: Made, fetched: Fetched, verdict: Stored, path: str) -> Item:
         body, head = fetched.answer.body, fetched.answer.head

@@ -13,7 +13,7 @@ from filingd.core.model import Answer, PartialRecord, Request, SecretRef
 from filingd.core.resume import ResumeOutcome, judge_resumed, plan_resume
 
 if TYPE_CHECKING:
-    from filingd.core.model import Attempt, FlowLimits, ResponseHead
+    from filingd.core.model import Attempt, BodyPlan, FlowLimits, ResponseHead
     from filingd.ports import Clock, Exchange, HttpClient, Staged, Store
 
 ERROR_BODY_BYTES = 8 * 1024
@@ -137,6 +137,30 @@ async def _document(exchange: Exchange, attempt: Attempt) -> Fetched:
             report, problem="too_large", problem_detail=f"more than {attempt.body.max_bytes} bytes"
         )
     return Fetched(Answer(exchange.head, body=report), document=data)
+
+
+async def stage_whole(store: Store, target: str, plan: BodyPlan, data: bytes) -> Staged:
+    """Stage a body that is held whole.
+
+    Raises:
+        DiskFullError, DiskFaultError: the disk refused; nothing is left.
+    """
+    staged = await store.stage(target, plan, None, None)
+    try:
+        left = memoryview(data)
+        while left:
+            if (buffer := staged.buffer()) is None:
+                await staged.ready()
+                continue
+            count = min(len(buffer), len(left))
+            buffer[:count] = left[:count]
+            staged.advance(count)
+            left = left[count:]
+        await staged.finish(len(data))
+    except BaseException:
+        await staged.discard()
+        raise
+    return staged
 
 
 def _request(

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import traceback
 from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
 from filingd.core import events
-from filingd.core.errors import DiskFaultError, DiskFullError, FilingdError
+from filingd.core.errors import DiskFaultError, DiskFullError, FilingdError, LifeCycleError
 from filingd.core.model import Absent, Attempt, Blocked, Deferral, Failed, NotYet, Stored, Throttled
+from filingd.engine.defects import told
 from filingd.engine.documents import DocumentDesk, Handed
 from filingd.engine.outcomes import Made
 from filingd.engine.pacer import LaneClosedError
@@ -51,7 +51,7 @@ class Worker:
         self._lanes = lanes
         self._transfer = transfer
         self._outcomes = outcomes
-        self.desk = DocumentDesk(store, outcomes, lambda made, error: self._refused(made.item, error))
+        self.desk = DocumentDesk(store, outcomes, lambda made, error: self._failed(made.item, error))
         self._reconciler = reconciler
         self._room = room
         self._slots = slots
@@ -70,7 +70,7 @@ class Worker:
         """Work off a lane until cancelled, or until the item in hand is settled after `stopping` was set."""
         me = asyncio.current_task()
         assert me is not None, "a worker runs as a task"
-        while not self.stopping:
+        while self._goes_on():
             await self._room.wait()
             item = await lane.next_item()
             self.busy.add(me)
@@ -79,33 +79,43 @@ class Worker:
                     await self._handle(lane, item)
             except LaneClosedError:
                 return  # stopping: whoever stops us returns the items that were not begun
+            except DiskFullError:
+                if self._goes_on():
+                    raise
+                return  # what cannot be recorded now is settled by the rescue of the next start
             finally:
                 self.busy.discard(me)
+
+    def _goes_on(self) -> bool:
+        return not self.stopping
 
     async def _handle(self, lane: Lane, item: Item) -> None:
         try:
             await self._work(lane, item)
-        except (DiskFullError, DiskFaultError) as error:
-            await self._refused(item, error)
-        except FilingdError:
-            raise  # the manifest itself failed: nothing can be promised any more
         except Exception as error:  # noqa: BLE001 - a defect in one item's path must not stop the others
-            said = f"{error!r} at {_where(error)}"
-            self._log.error(events.ALARM_RAISED, kind="defect", key=item.key, detail=said)
-            again_at = self._clock.now() + _DEFECT_PAUSE_S
-            await self._outcomes.settle(item, Failed("internal_error", again_at, said, strikes_lane=False))
+            await self._failed(item, error)
 
-    async def _refused(self, item: Item, error: DiskFullError | DiskFaultError) -> None:
-        """The disk did not take a body: a full disk is nobody's failure, anything else is one."""
-        if isinstance(error, DiskFullError):
+    async def _failed(self, item: Item, error: Exception) -> None:
+        """What went wrong with one item is settled as its own; what concerns all is raised."""
+        if isinstance(error, DiskFullError):  # nobody's failure
             self._room.refused()
             await self._outcomes.settle(item, NotYet("disk_full", self._clock.now()), detail=str(error))
-            return
-        self._log.error(events.ALARM_RAISED, kind="disk_fault", key=item.key, detail=str(error))
-        again_at = self._clock.now() + _DISK_FAULT_PAUSE_S
-        await self._outcomes.settle(item, Failed("disk_fault", again_at, str(error), strikes_lane=False))
+        elif isinstance(error, DiskFaultError):
+            await self._left_alone(item, "disk_fault", "disk_fault", str(error), _DISK_FAULT_PAUSE_S)
+        elif isinstance(error, FilingdError) and not isinstance(error, LifeCycleError):
+            raise error  # stopping, or the manifest itself failed: nothing can be promised any more
+        else:
+            await self._left_alone(item, "defect", "internal_error", told(error), _DEFECT_PAUSE_S)
+
+    async def _left_alone(self, item: Item, kind: str, reason: str, detail: str, pause_s: float) -> None:
+        self._log.error(events.ALARM_RAISED, kind=kind, key=item.key, detail=detail)
+        again_at = self._clock.now() + pause_s
+        await self._outcomes.settle(item, Failed(reason, again_at, detail, strikes_lane=False))
 
     async def _work(self, lane: Lane, item: Item) -> None:
+        if not self._room.is_open:  # it was full again while the lane waited for something to do
+            await self._outcomes.settle(item, NotYet("disk_full", self._clock.now()))
+            return
         attempt = self._registry.request(item, self._clock.now())
         if isinstance(attempt, Deferral):
             await self._defer(item, attempt)
@@ -131,7 +141,10 @@ class Worker:
             self._lanes[attempt.lane].wake()
 
     async def _attempt(self, lane: Lane, item: Item, attempt: Attempt) -> None:
-        await lane.pacer.acquire()
+        if not await lane.turn():
+            lane.put_back(item)
+            await lane.give_back()
+            return
         made = Made(item, attempt, self._registry.target(item.key), self._new_request_id(), self._clock.now())
         self._log.debug(events.ITEM_LEASED, key=item.key, lane=lane.name, route=attempt.route,
                         request_id=made.request_id, attempt=item.attempts + 1)  # fmt: skip
@@ -142,15 +155,24 @@ class Worker:
                 item, NotYet("resume_refused", self._clock.now()), request_id=made.request_id
             )
             return
+        try:
+            await self._conclude(lane, made, fetched, key_index)
+        except BaseException:
+            if fetched.staged is not None:
+                await fetched.staged.discard()  # nothing happens if it was published or set aside before
+            raise
+
+    async def _conclude(self, lane: Lane, made: Made, fetched: Fetched, key_index: int) -> None:
         verdict = await self._interpret(made, fetched)
         await lane.heed(verdict, key_index)
-        if fetched.document is not None and isinstance(verdict, Stored):
+        is_first = made.item.version == 0
+        if fetched.document is not None and isinstance(verdict, Stored) and is_first:
             await self.desk.take(Handed(made, fetched, verdict))
             return
         await self._outcomes.carry_out(made, fetched, verdict)
-        self._alarm(item, verdict)
-        if not attempt.is_document and not isinstance(verdict, Throttled | Blocked):
-            self._reconciler.note([item.group])
+        self._alarm(made.item, verdict)
+        if not made.attempt.is_document and not isinstance(verdict, Throttled | Blocked):
+            self._reconciler.note([made.item.group])
 
     async def _interpret(self, made: Made, fetched: Fetched) -> Verdict:
         siblings = {} if made.attempt.is_document else await self._reconciler.holdings(made.item.group)
@@ -162,11 +184,3 @@ class Worker:
             self._log.error(
                 events.ALARM_RAISED, kind=reason, key=item.key, detail=getattr(verdict, "detail", "")
             )
-
-
-def _where(error: BaseException) -> str:
-    """The innermost frames of a defect on one line, for whoever gets the report."""
-    frames = traceback.extract_tb(error.__traceback__)[-3:]
-    return " < ".join(
-        f"{frame.filename.rpartition('/')[2]}:{frame.lineno} {frame.name}" for frame in reversed(frames)
-    )
