@@ -16,6 +16,7 @@ and the last byte has to be accounted for: nothing before, between or after.
 
 from __future__ import annotations
 
+import re
 import stat
 import struct
 from array import array
@@ -77,6 +78,8 @@ _INFLATE_OUT = 512 * 1024  # inflated bytes taken at once: a bomb is seen after 
 INSPECTED_BYTES_MAX = 64 * 1024 * 1024  # an inspector is given whole members, so these must fit in memory
 
 _INFLATE_ERROR = cast("type[Exception]", igzip_lib.IsalError)
+
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")  # nearly all; anything else is looked at closely
 
 _BAD_TYPES = frozenset({stat.S_IFLNK, stat.S_IFCHR, stat.S_IFBLK, stat.S_IFIFO, stat.S_IFSOCK})
 
@@ -152,6 +155,11 @@ class _Entries:
             self._by_offset = {at: ordinal for ordinal, at in enumerate(self.header_at)}
         return self._by_offset.get(offset)
 
+    def contents(self) -> Iterator[tuple[str, int, int]]:
+        """Name, size and CRC of every file."""
+        rows = zip(self.names, self.size, self.crc, strict=True)
+        return (row for row in rows if not row[0].endswith("/"))
+
     def members(self) -> Iterator[Member]:
         for ordinal, name in enumerate(self.names):
             if not name.endswith("/"):
@@ -223,7 +231,7 @@ class ZipWalk:
     @property
     def digest(self) -> bytes:
         """The digest over the content of all members (see `core.kinds.content_digest`)."""
-        return content_digest((member.name, member.size_bytes, member.crc32) for member in self.members)
+        return content_digest(self._entries.contents())
 
     def _stop(self, refusal: ZipRefusedError | None) -> None:
         self._over = True
@@ -276,9 +284,11 @@ class ZipWalk:
 
     def _local_entry(self) -> Walking:
         header_at = self._position
-        _, _, flags, method, _, _, crc, packed, size, name_length, extra_length = LOCAL_HEADER.unpack(
-            (yield from self._take(LOCAL_HEADER.size))
-        )
+        if len(self._chunk) - self._at < LOCAL_HEADER.size:
+            yield from self._have(LOCAL_HEADER.size)
+        header = LOCAL_HEADER.unpack_from(self._chunk, self._at)
+        _, _, flags, method, _, _, crc, packed, size, name_length, extra_length = header
+        self._at += LOCAL_HEADER.size
         tail = yield from self._take(name_length + extra_length)
         entry = _Entry(header_at, decoded_name(tail[:name_length], flags, header_at), flags, method)
         self._admit(entry)
@@ -432,7 +442,9 @@ class ZipWalk:
         guess = 0
         while (yield from self._signature()) == _CENTRAL_SIGNATURE:
             at = self._position
-            header = CENTRAL_HEADER.unpack((yield from self._take(CENTRAL_HEADER.size)))
+            yield from self._have(CENTRAL_HEADER.size)
+            header = CENTRAL_HEADER.unpack_from(self._chunk, self._at)
+            self._at += CENTRAL_HEADER.size
             name_length, extra_length, comment_length = header[10:13]
             tail = yield from self._take(name_length + extra_length + comment_length)
             name = decoded_name(tail[:name_length], header[3], at)
@@ -518,6 +530,8 @@ def decoded_name(raw_name: bytes, flags: int, at: int) -> str:
 
 
 def _check_name(name: str) -> None:
+    if _PLAIN_NAME.fullmatch(name):
+        return
     parts = name.removesuffix("/").split("/")
     has_drive = len(name) > 1 and name[1] == ":" and name[0].isascii() and name[0].isalpha()
     if "" in parts or "." in parts or ".." in parts or "\\" in name or "\0" in name or has_drive:

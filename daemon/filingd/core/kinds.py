@@ -78,10 +78,9 @@ def content_digest(members: Iterable[tuple[str, int, int]]) -> bytes:
 
     Each member adds `basename NUL size NUL crc LF`, size in decimal and CRC in eight hexadecimal digits.
     """
-    digest = hashlib.sha256()
-    for name, size_bytes, crc32 in sorted((base_name(name), size, crc) for name, size, crc in members):
-        digest.update(f"{name}\0{size_bytes}\0{crc32:08x}\n".encode("utf-8", "surrogateescape"))
-    return digest.digest()
+    rows = sorted((base_name(name), size, crc) for name, size, crc in members)
+    lines = "".join([f"{name}\0{size_bytes}\0{crc32:08x}\n" for name, size_bytes, crc32 in rows])
+    return hashlib.sha256(lines.encode()).digest()
 
 
 def base_name(name: str) -> str:
