@@ -480,6 +480,8 @@ PLANNED: dict[str, tuple[str, Any]] = {
     "items": (queries_module.ITEMS_BY_KEY, ('["a"]',)),
     "group_items": (queries_module.ITEMS_OF_GROUP, ("g",)),
     "page": (queries_module.ITEMS_AFTER, ("a", 9)),
+    "slice_end": (queries_module.SLICE_END, ("a", 9)),
+    "slice_in_states": (queries_module.SLICE_IN_STATES, ("a", "b", "[1]", 9)),
     "noteworthy": (queries_module.NOTEWORTHY_AFTER, (6, "a", 9)),
     "current_versions": (queries_module.CURRENT_VERSIONS, ('["a"]',)),
     "versions": (queries_module.VERSIONS_BY_KEY, ("a",)),
@@ -564,6 +566,18 @@ def test_counts_cost_the_same_for_any_number_of_items(tmp_path: Path) -> None:
             queries = Queries(connection)
             costs.append(steps_of(connection, lambda: (queries.counts(), queries.scheduled_counts())))  # noqa: B023 - called at once
     assert costs[0] == costs[1]
+
+
+async def test_a_rare_state_is_found_beyond_many_slices(
+    manifest: SqliteManifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queries_module, "SLICE_ROWS", 10)
+    await manifest.record([Change(None, due(f"g/{n:03}")) for n in range(100)])
+    await manifest.record([Change(None, due(f"g/{n:03}+", state=State.EMPTY)) for n in (3, 55, 99)])
+    empty = frozenset({State.EMPTY})
+    assert [item.key for item in await manifest.page("", 9, empty)] == ["g/003+", "g/055+", "g/099+"]
+    assert [item.key for item in await manifest.page("g/003+", 1, empty)] == ["g/055+"]
+    assert await manifest.page("g/099+", 9, empty) == []
 
 
 def test_a_thousand_priorities_are_leased_in_order(connection: sqlite3.Connection) -> None:
