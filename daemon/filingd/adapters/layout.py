@@ -20,6 +20,7 @@ import msgspec
 from filingd.adapters.zipdirectory import read_members
 from filingd.adapters.zipwalk import ZipRefusedError
 from filingd.core.errors import StoreError
+from filingd.core.layout import INDEX, QUARANTINE
 from filingd.core.model import Member
 
 if TYPE_CHECKING:
@@ -28,10 +29,6 @@ if TYPE_CHECKING:
 
     from filingd.adapters.disk import Disk
     from filingd.core.model import QuarantineRecord
-
-INDEX_FOLDER = "index"
-QUARANTINE_FOLDER = "quarantine"
-VERSIONS_FOLDER = "versions"
 
 _TARGET = re.compile(
     r"(?:[^/.\0][^/\0]*/)*[^/.\0][^/\0]*"
@@ -124,7 +121,7 @@ class Layout:
 
     def _index_path(self, target: str) -> Path:
         path = self.path(target).relative_to(self.root)
-        return self.root / INDEX_FOLDER / path.with_name(f"{path.name}.members")
+        return self.root / INDEX / path.with_name(f"{path.name}.members")
 
     # ------------------------------------------------------------ quarantine
 
@@ -139,7 +136,7 @@ class Layout:
     def _free_quarantine_place(self, target: str, record: QuarantineRecord) -> Path:
         when = datetime.fromtimestamp(record.refused_at, UTC).strftime("%Y%m%dT%H%M%SZ")
         path = self.path(target).relative_to(self.root)
-        folder = self.root / QUARANTINE_FOLDER / path.parent
+        folder = self.root / QUARANTINE / path.parent
         names = (f"{path.name}.{when}{suffix}" for suffix in _suffixes())
         return next(place for place in map(folder.joinpath, names) if not place.exists())
 
@@ -176,7 +173,7 @@ class Layout:
 
     def _is_private(self, top: Path, folder: str, name: str) -> bool:
         at_root = top == self.root and folder == str(self.root)
-        return name.startswith(".") or (at_root and name in (INDEX_FOLDER, QUARANTINE_FOLDER))
+        return name.startswith(".") or (at_root and name in (INDEX, QUARANTINE))
 
 
 def _suffixes() -> Iterator[str]:
