@@ -113,6 +113,20 @@ def test_an_idle_daemon_ends_at_once(make_rig: Callable[..., Rig], number: signa
     rig.check_sealed([YESTERDAY])
 
 
+@both_signals
+def test_a_signal_in_the_first_moments_ends_it_without_a_traceback_or_a_trace(
+    make_rig: Callable[..., Rig], number: signal.Signals
+) -> None:
+    rig = make_rig(since=YESTERDAY)
+    with rig.daemon() as daemon:
+        daemon.wait_for("daemon.started")
+        ended = daemon.stop(number)
+        assert ended.code in (0, -number, 128 + number), ended.stderr
+        assert "Traceback" not in ended.stderr
+    rig.run()
+    rig.check_sealed([YESTERDAY])
+
+
 def test_no_request_begins_after_the_signal(make_rig: Callable[..., Rig]) -> None:
     rig = make_rig(since="2026-10-20", latency_ms=100)
     rig.config.change({"run": {"grace_period": "10 s"}})
