@@ -18,9 +18,9 @@ from msgspec.structs import replace
 from filingd.adapters import manifest_queries as queries_module
 from filingd.adapters import manifest_statements as statements_module
 from filingd.adapters.manifest import SqliteManifest
-from filingd.adapters.manifest_commands import ManifestReader
 from filingd.adapters.manifest_faults import translate
 from filingd.adapters.manifest_queries import Queries
+from filingd.adapters.manifest_reader import ManifestReader
 from filingd.adapters.manifest_schema import (
     APPLICATION_ID,
     MIGRATIONS,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from filingd.adapters.manifest_commands import ManifestReader
+from filingd.adapters.manifest_reader import ManifestReader
 from filingd.adapters.manifest_schema import open_writable
 from filingd.core.model import LEASED_STATES, State
 

@@ -304,7 +304,7 @@ STATUS = """
 import time; began = time.perf_counter()
 import sys
 from pathlib import Path
-from filingd.adapters.manifest_commands import ManifestReader
+from filingd.adapters.manifest_reader import ManifestReader
 from filingd.core.model import State
 with ManifestReader(Path(sys.argv[1])) as reader:
     assert sum(reader.counts().values()) == int(sys.argv[2])

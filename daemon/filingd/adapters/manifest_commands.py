@@ -1,8 +1,8 @@
-"""The manifest for commands: synchronous, without an event loop, and light to import.
+"""Changes to the manifest from commands: synchronous, without an event loop.
 
-`ManifestReader` looks while a daemon runs, without its lock. `ManifestWriter` changes what an operator wants
-changed; a running daemon sees it by `changed_elsewhere`. `ManifestBuilder` makes a new manifest beside the
-old one and puts it in its place when it is complete: `filingd manifest rebuild`.
+`ManifestWriter` changes what an operator wants changed, also beside a running daemon, which sees it by
+`changed_elsewhere`. `ManifestBuilder` makes a new manifest beside the old one and puts it in its place when
+it is complete: `filingd manifest rebuild`. `ManifestReader`, for looking, is in `manifest_reader`.
 """
 
 from __future__ import annotations
@@ -14,98 +14,24 @@ import time
 from typing import TYPE_CHECKING
 
 from filingd.adapters.manifest_faults import translated
-from filingd.adapters.manifest_queries import Queries
-from filingd.adapters.manifest_schema import BUSY_TIMEOUT_S, SIDE_FILES, open_read_only, open_writable
+from filingd.adapters.manifest_reader import ManifestReader
+from filingd.adapters.manifest_schema import BUSY_TIMEOUT_S, SIDE_FILES, open_writable
 from filingd.adapters.manifest_statements import Statements
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
     from types import TracebackType
     from typing import Self
 
     from filingd.core.limits import LaneState
-    from filingd.core.model import Change, Group, Item, State, Version
+    from filingd.core.model import Change, Group, State
+
+__all__ = ["ManifestBuilder", "ManifestReader", "ManifestWriter"]
 
 ROWS_A_TRANSACTION = 5_000
 # SQLite grants its write lock without a queue: whoever changes much leaves room between two transactions.
 PAUSE_FOR_OTHERS_S = 0.005
-
-
-class ManifestReader:
-    """A look at the manifest: read only, no lock, safe beside a running daemon. Close it, or use `with`.
-
-    Raises (on making it, and by every method):
-        StoreError: there is no manifest, or it must be brought forward first.
-        ManifestTooNewError, ManifestDamagedError, DiskFaultError: it cannot be read.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._connection = open_read_only(path)
-        self._queries = Queries(self._connection)
-
-    def items(self, keys: Iterable[str]) -> Mapping[str, Item]:
-        with translated(self._path):
-            return self._queries.items(keys)
-
-    def group_items(self, group: str) -> Sequence[Item]:
-        with translated(self._path):
-            return self._queries.group_items(group)
-
-    def leased_items(self) -> Sequence[Item]:
-        """Items whose attempt is under way, or was cut when the daemon died."""
-        with translated(self._path):
-            return self._queries.leased_items()
-
-    def page(self, after: str, limit: int, states: frozenset[State] | None = None) -> Sequence[Item]:
-        """Items in key order, after a key."""
-        found: list[Item] = []
-        more: str | None = after
-        with translated(self._path):
-            while more is not None and len(found) < limit:
-                items, more = self._queries.page(more, limit - len(found), states)
-                found += items
-        return found
-
-    def current_versions(self, keys: Iterable[str]) -> Mapping[str, Version]:
-        with translated(self._path):
-            return self._queries.current_versions(keys)
-
-    def versions(self, key: str) -> Sequence[Version]:
-        with translated(self._path):
-            return self._queries.versions(key)
-
-    def groups(self, prefix: str = "") -> Sequence[Group]:
-        with translated(self._path):
-            return self._queries.groups(prefix)
-
-    def counts(self) -> Mapping[State, int]:
-        with translated(self._path):
-            return self._queries.counts()
-
-    def scheduled_counts(self) -> Mapping[str, int]:
-        with translated(self._path):
-            return self._queries.scheduled_counts()
-
-    def next_due_at(self, lane: str) -> float | None:
-        with translated(self._path):
-            return self._queries.next_due_at(lane)
-
-    def lane_states(self) -> Mapping[str, LaneState]:
-        with translated(self._path):
-            return self._queries.lane_states()
-
-    def close(self) -> None:
-        self._connection.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 class ManifestWriter(ManifestReader):

@@ -1,0 +1,94 @@
+"""A look at the manifest from a command: synchronous, light to import, safe beside a running daemon."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from filingd.adapters.manifest_faults import translated
+from filingd.adapters.manifest_queries import Queries
+from filingd.adapters.manifest_schema import open_read_only
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+    from types import TracebackType
+    from typing import Self
+
+    from filingd.core.limits import LaneState
+    from filingd.core.model import Group, Item, State, Version
+
+
+class ManifestReader:
+    """A look at the manifest: read only, no lock, safe beside a running daemon. Close it, or use `with`.
+
+    Raises (on making it, and by every method):
+        StoreError: there is no manifest, or it must be brought forward first.
+        ManifestTooNewError, ManifestDamagedError, DiskFaultError: it cannot be read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._connection = open_read_only(path)
+        self._queries = Queries(self._connection)
+
+    def items(self, keys: Iterable[str]) -> Mapping[str, Item]:
+        with translated(self._path):
+            return self._queries.items(keys)
+
+    def group_items(self, group: str) -> Sequence[Item]:
+        with translated(self._path):
+            return self._queries.group_items(group)
+
+    def leased_items(self) -> Sequence[Item]:
+        """Items whose attempt is under way, or was cut when the daemon died."""
+        with translated(self._path):
+            return self._queries.leased_items()
+
+    def page(self, after: str, limit: int, states: frozenset[State] | None = None) -> Sequence[Item]:
+        """Items in key order, after a key."""
+        found: list[Item] = []
+        more: str | None = after
+        with translated(self._path):
+            while more is not None and len(found) < limit:
+                items, more = self._queries.page(more, limit - len(found), states)
+                found += items
+        return found
+
+    def current_versions(self, keys: Iterable[str]) -> Mapping[str, Version]:
+        with translated(self._path):
+            return self._queries.current_versions(keys)
+
+    def versions(self, key: str) -> Sequence[Version]:
+        with translated(self._path):
+            return self._queries.versions(key)
+
+    def groups(self, prefix: str = "") -> Sequence[Group]:
+        with translated(self._path):
+            return self._queries.groups(prefix)
+
+    def counts(self) -> Mapping[State, int]:
+        with translated(self._path):
+            return self._queries.counts()
+
+    def scheduled_counts(self) -> Mapping[str, int]:
+        with translated(self._path):
+            return self._queries.scheduled_counts()
+
+    def next_due_at(self, lane: str) -> float | None:
+        with translated(self._path):
+            return self._queries.next_due_at(lane)
+
+    def lane_states(self) -> Mapping[str, LaneState]:
+        with translated(self._path):
+            return self._queries.lane_states()
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
