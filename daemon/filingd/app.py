@@ -225,7 +225,7 @@ async def build_engine(
     worker = Worker(
         registry,
         lanes,
-        Transfer(http, store, clock, flow_limits(settings)),
+        Transfer(http, store, clock, flow_limits(settings), settings.store.keep_free_bytes),
         store,
         Outcomes(store, manifest, clock, log, steps, unsealer),
         reconciler,
@@ -235,6 +235,8 @@ async def build_engine(
         log,
         RequestIds(),
     )
+    rescue = Rescue(registry, store, manifest, clock, log, unsealer, changed)
+    worker.adopt = rescue.settle
     return Engine(
         registry,
         manifest,
@@ -244,7 +246,7 @@ async def build_engine(
         worker,
         Planner(registry, manifest, clock, log, run.plan_interval_s, changed),
         reconciler,
-        Rescue(registry, store, manifest, clock, log, unsealer, changed),
+        rescue,
         room,
         Heartbeat(manifest, lanes, worker, room, clock, log, settings.log.heartbeat_interval_s, is_rehearsal),
     )
@@ -465,6 +467,7 @@ async def _run_engine(
             )  # fmt: skip
             manifest.outlast_full_disk(engine.room.outlast)
             supervisor = Supervisor(engine, settings.run.grace_period_s)
+            manifest.outlast_busy(supervisor.outlast_busy)
             loop = asyncio.get_running_loop()
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, supervisor.stop)

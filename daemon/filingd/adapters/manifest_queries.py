@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 # The states of the index `items_noteworthy`. Queries repeat its condition word for word: so SQLite knows that
 # it may use it.
 NOTEWORTHY_STATES = LEASED_STATES | {State.QUARANTINED}
-_NOTEWORTHY = "state IN (1, 3, 6)"
+_NOTEWORTHY = "state IN (1, 3, 6, 7)"
 
 _LAST_CODE_POINT = "\U0010ffff"
 

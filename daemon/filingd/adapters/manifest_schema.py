@@ -64,7 +64,7 @@ _VERSION_1 = (
     ) WITHOUT ROWID""",
     "CREATE INDEX items_scheduled ON items (lane_id, priority, due_ms) WHERE due_ms IS NOT NULL",
     # 1 and 3 are leased (asked for after a crash), 6 is quarantined (asked for by operators).
-    "CREATE INDEX items_noteworthy ON items (state) WHERE state IN (1, 3, 6)",
+    "CREATE INDEX items_noteworthy ON items (state) WHERE state IN (1, 3, 6, 7)",
     """CREATE TABLE versions (
         key TEXT,
         number INTEGER,

@@ -57,12 +57,20 @@ class UnavailableError(FilingdError):
     exit_code = ExitCode.UNAVAILABLE
 
 
+class ManifestBusyError(UnavailableError):
+    """Another process holds the manifest's write lock and did not let go in time. Passes by itself: try again."""
+
+
 class LifeCycleError(FilingdError):
     """A transition that the life cycle does not know; names state and event."""
 
 
 class DiskFullError(FilingdError):
     """No room to write (ENOSPC, EDQUOT, or below `keep_free`). Nobody's failure: downloads pause."""
+
+
+class DoesNotFitError(FilingdError):
+    """A body was announced that is larger than the room there is. Others may fit: only this one waits."""
 
 
 class DiskFaultError(FilingdError):

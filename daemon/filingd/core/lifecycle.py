@@ -66,9 +66,20 @@ TABLE: Mapping[State, Mapping[Event, State]] = {
         Event.FOUND: State.STORED,
     },
     State.EMPTY: {
-        Event.LEASED: State.ACTIVE,
+        Event.LEASED: State.REASKING,
         Event.FOUND: State.STORED,
         Event.RETRIED: State.DUE,
+    },
+    # Nor does asking again take away what is proven: a refusal or a failure says nothing about an empty day.
+    State.REASKING: {
+        Event.STORED: State.STORED,
+        Event.NOTHING: State.EMPTY,
+        Event.CONFIRMED_EMPTY: State.EMPTY,
+        Event.ABSENT: State.EMPTY,
+        Event.POSTPONED: State.EMPTY,
+        Event.FAILED: State.EMPTY,
+        Event.GAVE_UP: State.EMPTY,
+        Event.FOUND: State.STORED,
     },
     State.ABSENT: {
         Event.LEASED: State.ACTIVE,

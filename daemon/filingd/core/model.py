@@ -25,11 +25,13 @@ class State(enum.IntEnum):
     EMPTY = 4  # confirmed: the registry has nothing for it
     ABSENT = 5  # it will never be served, as far as anybody can tell
     QUARANTINED = 6  # used up its tries; left alone for a while
+    REASKING = 7  # leased, and proven that the registry had nothing for it
 
 
-LEASED_STATES = frozenset({State.ACTIVE, State.RECHECKING})
+LEASED_STATES = frozenset({State.ACTIVE, State.RECHECKING, State.REASKING})
 HOLDING_STATES = frozenset({State.STORED, State.RECHECKING})
-FINISHED_STATES = frozenset({State.STORED, State.RECHECKING, State.EMPTY, State.ABSENT})
+EMPTY_STATES = frozenset({State.EMPTY, State.REASKING})
+FINISHED_STATES = HOLDING_STATES | EMPTY_STATES | {State.ABSENT}
 
 
 class Item(msgspec.Struct, frozen=True):

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from filingd.core.model import HOLDING_STATES, LEASED_STATES, Deferral, State, leaf_of
+from filingd.core.model import EMPTY_STATES, HOLDING_STATES, LEASED_STATES, Deferral, State, leaf_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -56,7 +56,7 @@ def forecast(registry: Registry, known: Mapping[str, Item], now: float) -> Forec
 
 
 def _look_at(registry: Registry, item: Item, now: float, found: Forecast) -> None:
-    if item.state in HOLDING_STATES or item.state is State.EMPTY:
+    if item.state in HOLDING_STATES | EMPTY_STATES:
         found.finished.append(item.key)
     if item.state is State.ABSENT and item.due_at is None:
         found.not_obtainable.setdefault(item.reason or "absent", []).append(item.key)
@@ -73,7 +73,7 @@ def _add_call(registry: Registry, item: Item, at: float, found: Forecast) -> Non
         at = max(at, answer.again_at)
         answer = registry.request(item, at)
     if not isinstance(answer, Deferral):
-        is_recheck = item.state in HOLDING_STATES or item.state is State.EMPTY
+        is_recheck = item.state in HOLDING_STATES | EMPTY_STATES
         found.calls.append(Call(item.key, answer.lane, answer.route, at, is_recheck))
 
 
@@ -90,6 +90,6 @@ def mean_bytes(known: Mapping[str, Item]) -> dict[str, float]:
     """The mean size of a stored body by dataset, where there are enough of them; empty items count as none."""
     sizes: dict[str, list[int]] = {}
     for item in known.values():
-        if item.state in HOLDING_STATES or item.state is State.EMPTY:
+        if item.state in HOLDING_STATES | EMPTY_STATES:
             sizes.setdefault(leaf_of(item.key), []).append(item.size_bytes or 0)
     return {leaf: sum(seen) / len(seen) for leaf, seen in sizes.items() if len(seen) >= _SAMPLES_WANTED}

@@ -115,7 +115,7 @@ class Outcomes:
             await fetched.staged.discard()
         now = self._clock.now()
         after = replace(made.item, state=next_state(made.item.state, Event.UNCHANGED), due_at=verdict.recheck_at,
-                        attempts=0, reason=None)  # fmt: skip
+                        attempts=0, reason=None, nothing_count=0, nothing_at=None)  # fmt: skip
         await self._manifest.record([Change(made.item.state, after)])
         await self._manifest.note_verified(made.item.key, now)
         self._log.info(

@@ -108,6 +108,10 @@ class Rescue:
 
     # ------------------------------------------------------------------ what was under way
 
+    async def settle(self, item: Item) -> Item:
+        """Settle one leased item by what lies under its final name."""
+        return await self._settle(item, Tally())
+
     async def _settle(self, item: Item, tally: Tally) -> Item:
         target = self._registry.target(item.key)
         try:

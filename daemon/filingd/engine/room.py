@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import TYPE_CHECKING
 
 from filingd.core import events
@@ -10,6 +11,9 @@ from filingd.core import events
 if TYPE_CHECKING:
     from filingd.core.errors import DiskFullError
     from filingd.ports import Clock, Log, Store
+
+
+_LONGEST_PAUSE_S = 3600.0
 
 
 class RoomGate:
@@ -25,7 +29,8 @@ class RoomGate:
         self._check_interval_s = check_interval_s
         self._open = asyncio.Event()
         self._open.set()
-        self._refused_until_s = 0.0
+        self._refused_until_s = -math.inf
+        self._pause_s = check_interval_s
         self._ending = False
         self.free_bytes: int | None = None  # as of the last look
 
@@ -40,8 +45,19 @@ class RoomGate:
 
     def refused(self) -> None:
         """The disk refused a write although there seemed to be room (a quota, another program): wait and look again."""
-        self._refused_until_s = self._clock.monotonic() + self._check_interval_s
+        if self._open.is_set():  # more refusals of the same moment say nothing new
+            self._pause_s = self._next_pause_s()
+        self._refused_until_s = self._clock.monotonic() + self._pause_s
         self._shut(free_bytes=0)
+
+    def _next_pause_s(self) -> float:
+        """Twice as long when the room that was regained turned out to be none, up to an hour."""
+        in_vain = self._clock.monotonic() - self._refused_until_s < 2 * self._pause_s
+        return (
+            min(2 * self._pause_s, max(_LONGEST_PAUSE_S, self._check_interval_s))
+            if in_vain
+            else self._check_interval_s
+        )
 
     async def outlast(self, error: DiskFullError) -> None:
         """A write that cannot be left out was refused with `error`: return when it is worth trying again.

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec.structs import replace
 
-from filingd.core.errors import TransferError
+from filingd.core.errors import DiskFullError, DoesNotFitError, TransferError
 from filingd.core.kinds import examine_document
 from filingd.core.model import Answer, PartialRecord, Request, SecretRef
-from filingd.core.resume import ResumeOutcome, judge_resumed, plan_resume
+from filingd.core.resume import ResumeOutcome, ResumeVerdict, judge_resumed, plan_resume
 
 if TYPE_CHECKING:
     from filingd.core.model import Attempt, BodyPlan, FlowLimits, ResponseHead
@@ -32,38 +32,50 @@ class Fetched(msgspec.Struct, frozen=True):
 class Transfer:
     """Makes exchanges for attempts and leaves partial files where going on later is allowed."""
 
-    def __init__(self, http: HttpClient, store: Store, clock: Clock, flow: FlowLimits) -> None:
+    def __init__(
+        self, http: HttpClient, store: Store, clock: Clock, flow: FlowLimits, keep_free_bytes: int = 0
+    ) -> None:
+        self._keep_free_bytes = keep_free_bytes
         self._http = http
         self._store = store
         self._clock = clock
         self._flow = flow
 
-    async def fetch(self, target: str, attempt: Attempt, request_id: str, key_name: str | None) -> Fetched:
-        """Make one exchange.
+    async def left_over(self, target: str, attempt: Attempt) -> PartialRecord | None:
+        """What an earlier exchange left that this attempt may go on with. Looked up before the call is released."""
+        partial = None if attempt.is_document else await self._store.partial(target)
+        return partial if plan_resume(partial, attempt.route) is not None else None
+
+    async def fetch(
+        self,
+        target: str,
+        attempt: Attempt,
+        request_id: str,
+        key_name: str | None,
+        partial: PartialRecord | None,
+    ) -> Fetched:
+        """Make one exchange, at once; `partial` is what `left_over` found.
 
         Raises:
             DiskFullError, DiskFaultError: the disk refused; nothing is left but a partial file that can be resumed.
+            DoesNotFitError: the declared body is larger than the room there is; nothing of it was read.
         """
-        partial = None if attempt.is_document else await self._store.partial(target)
         ranged = plan_resume(partial, attempt.route)
         request = _request(attempt, request_id, key_name, ranged or ())
         try:
             async with self._http.exchange(request, self._flow) as exchange:
+                verdict = judge_resumed(exchange.head, partial)
+                if verdict.outcome is ResumeOutcome.ASK_AGAIN:
+                    await self._store.drop_partial(target)
+                    return Fetched(Answer(exchange.head), begin_again=True)
                 if exchange.head.status not in BODY_STATUSES:
-                    return await self._refusal(exchange, target, resuming=ranged is not None)
+                    text, _ = await exchange.read_capped(ERROR_BODY_BYTES)
+                    return Fetched(Answer(exchange.head, error_body=text))
                 if attempt.is_document:
                     return await _document(exchange, attempt)
-                return await self._body(exchange, target, attempt, request_id, partial if ranged else None)
+                return await self._body(exchange, target, attempt, request_id, partial, verdict)
         except TransferError as error:
             return Fetched(Answer(transfer_reason=error.reason, detail=error.detail))
-
-    async def _refusal(self, exchange: Exchange, target: str, *, resuming: bool) -> Fetched:
-        text, _ = await exchange.read_capped(ERROR_BODY_BYTES)
-        answer = Answer(exchange.head, error_body=text)
-        if resuming and exchange.head.status == 416:
-            await self._store.drop_partial(target)
-            return Fetched(answer, begin_again=True)
-        return Fetched(answer)
 
     async def _body(
         self,
@@ -72,14 +84,15 @@ class Transfer:
         attempt: Attempt,
         request_id: str,
         partial: PartialRecord | None,
+        verdict: ResumeVerdict,
     ) -> Fetched:
         head = exchange.head
-        verdict = judge_resumed(head, partial)
         if verdict.outcome is ResumeOutcome.REFUSED:
             await self._store.drop_partial(target)
             return Fetched(Answer(head, transfer_reason="bad_response", detail=verdict.detail))
         resumed = partial if verdict.outcome is ResumeOutcome.RESUME else None
         record = self._record(attempt, head, request_id, resumed, verdict.total_bytes)
+        await self._check_room((verdict.total_bytes or 0) - (resumed.received_bytes if resumed else 0))
         staged = await self._store.stage(target, attempt.body, resumed, record)
         try:
             await exchange.pour_into(staged, attempt.body.max_bytes - staged.received_bytes)
@@ -90,6 +103,14 @@ class Transfer:
             await self._keep_or_discard(staged, record, "stopped")
             raise
         return await _examined(staged, head, verdict.total_bytes)
+
+    async def _check_room(self, coming_bytes: int) -> None:
+        free_bytes = await self._store.free_bytes()
+        if coming_bytes > free_bytes - self._keep_free_bytes:
+            raise DoesNotFitError(
+                f"{coming_bytes} bytes are announced, {free_bytes} are free and {self._keep_free_bytes} are to stay free "
+                "([store] keep_free). Make room: it is tried again by itself."
+            )
 
     def _record(
         self,
@@ -107,12 +128,11 @@ class Transfer:
         return PartialRecord(attempt.route, 0, total_bytes, etag, started_at, request_id)
 
     async def _keep_or_discard(self, staged: Staged, record: PartialRecord | None, reason: str) -> None:
-        if (
-            record is None
-            or reason == "too_large"
-            or staged.received_bytes == 0
-            or staged.failure() is not None
-        ):
+        full = isinstance(
+            staged.failure(), DiskFullError
+        )  # what did fit is worth keeping: it is not asked for twice
+        broken = staged.failure() is not None and not full
+        if record is None or reason == "too_large" or staged.received_bytes == 0 or broken:
             await staged.discard()
         else:
             await staged.keep(record)

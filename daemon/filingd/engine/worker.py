@@ -8,15 +8,25 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import replace
 
 from filingd.core import events
-from filingd.core.errors import DiskFaultError, DiskFullError, FilingdError, LifeCycleError
-from filingd.core.model import Absent, Attempt, Blocked, Deferral, Failed, NotYet, Stored, Throttled
+from filingd.core.errors import DiskFaultError, DiskFullError, DoesNotFitError, FilingdError, LifeCycleError
+from filingd.core.model import (
+    Absent,
+    Attempt,
+    Blocked,
+    Deferral,
+    Failed,
+    NotYet,
+    Stored,
+    Throttled,
+)
+from filingd.core.retry import backoff_s
 from filingd.engine.defects import told
 from filingd.engine.documents import DocumentDesk, Handed
 from filingd.engine.outcomes import Made
 from filingd.engine.pacer import LaneClosedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from filingd.core.model import Item, Verdict
     from filingd.engine.lane import Lane
@@ -27,7 +37,11 @@ if TYPE_CHECKING:
     from filingd.ports import Clock, Log, Registry, Store
 
 _DEFECT_PAUSE_S = 900.0  # a defect of ours must not become a storm on theirs
-_DISK_FAULT_PAUSE_S = 60.0
+_DISK_FAULT_PAUSE_S = (
+    60.0,
+    6 * 3600.0,
+)  # doubled with each fault: a folder with wrong rights mends when somebody looks
+_DOES_NOT_FIT_PAUSE_S = 900.0
 
 
 class Worker:
@@ -50,6 +64,10 @@ class Worker:
         self._registry = registry
         self._lanes = lanes
         self._transfer = transfer
+        self._store = store
+        self.adopt: Callable[[Item], Awaitable[Item]] | None = (
+            None  # settles a leased item by what lies on disk
+        )
         self._outcomes = outcomes
         self.desk = DocumentDesk(store, outcomes, lambda made, error: self._failed(made.item, error))
         self._reconciler = reconciler
@@ -101,7 +119,12 @@ class Worker:
             self._room.refused()
             await self._outcomes.settle(item, NotYet("disk_full", self._clock.now()), detail=str(error))
         elif isinstance(error, DiskFaultError):
-            await self._left_alone(item, "disk_fault", "disk_fault", str(error), _DISK_FAULT_PAUSE_S)
+            pause_s = backoff_s(item.attempts + 1, *_DISK_FAULT_PAUSE_S, jitter=1.0)
+            await self._left_alone(item, "disk_fault", "disk_fault", str(error), pause_s)
+        elif isinstance(error, DoesNotFitError):
+            self._log.error(events.ALARM_RAISED, kind="does_not_fit", key=item.key, detail=str(error))
+            again_at = self._clock.now() + _DOES_NOT_FIT_PAUSE_S
+            await self._outcomes.settle(item, NotYet("does_not_fit", again_at), detail=str(error))
         elif isinstance(error, FilingdError) and not isinstance(error, LifeCycleError):
             raise error  # stopping, or the manifest itself failed: nothing can be promised any more
         else:
@@ -141,15 +164,19 @@ class Worker:
             self._lanes[attempt.lane].wake()
 
     async def _attempt(self, lane: Lane, item: Item, attempt: Attempt) -> None:
+        target = self._registry.target(item.key)
+        if item.version == 0 and not attempt.is_document and await self._is_there(item, target):
+            return
+        partial = await self._transfer.left_over(target, attempt)
         if not await lane.turn():
             lane.put_back(item)
             await lane.give_back()
             return
-        made = Made(item, attempt, self._registry.target(item.key), self._new_request_id(), self._clock.now())
+        made = Made(item, attempt, target, self._new_request_id(), self._clock.now())
         self._log.debug(events.ITEM_LEASED, key=item.key, lane=lane.name, route=attempt.route,
                         request_id=made.request_id, attempt=item.attempts + 1)  # fmt: skip
         key_index = lane.state.key_index
-        fetched = await self._transfer.fetch(made.target, attempt, made.request_id, lane.key_name)
+        fetched = await self._transfer.fetch(made.target, attempt, made.request_id, lane.key_name, partial)
         if fetched.begin_again:
             await self._outcomes.settle(
                 item, NotYet("resume_refused", self._clock.now()), request_id=made.request_id
@@ -161,6 +188,14 @@ class Worker:
             if fetched.staged is not None:
                 await fetched.staged.discard()  # nothing happens if it was published or set aside before
             raise
+
+    async def _is_there(self, item: Item, target: str) -> bool:
+        """A body that no row knew lies under the final name (a lost manifest): it is looked at, never written over."""
+        if self.adopt is None or await self._store.size_bytes(target) is None:
+            return False
+        await self.adopt(item)
+        self._reconciler.note([item.group])
+        return True
 
     async def _conclude(self, lane: Lane, made: Made, fetched: Fetched, key_index: int) -> None:
         verdict = await self._interpret(made, fetched)

@@ -80,7 +80,7 @@ CREATE TABLE versions (
     ) WITHOUT ROWID;
 INSERT INTO "versions" VALUES('nbb/authentic/2026-11-20/2',1,'a/b.zip',5,X'0101010101010101010101010101010101010101010101010101010101010101',1795000000000,1,'r-1',NULL,NULL,NULL,NULL,'{"n":1}');
 CREATE INDEX items_scheduled ON items (lane_id, priority, due_ms) WHERE due_ms IS NOT NULL;
-CREATE INDEX items_noteworthy ON items (state) WHERE state IN (1, 3, 6);
+CREATE INDEX items_noteworthy ON items (state) WHERE state IN (1, 3, 6, 7);
 COMMIT;
 PRAGMA application_id = 1718185063;
 PRAGMA user_version = 1;

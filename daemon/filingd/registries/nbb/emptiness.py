@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from filingd.core.model import HOLDING_STATES, Absent, Nothing, NotYet, State
+from filingd.core.model import EMPTY_STATES, HOLDING_STATES, Absent, Nothing, NotYet, State
 from filingd.registries.nbb import timeline
 from filingd.registries.nbb.payloads import STRUCTURED_DATASETS
 
@@ -100,7 +100,7 @@ def _of_references(question: Question, *, refused: bool) -> tuple[str, bool]:
 
 def _of_documents(question: Question) -> tuple[str, bool]:
     references = question.siblings.get(timeline.REFERENCES)
-    if references is not None and references.item.state is State.EMPTY:
+    if references is not None and references.item.state in EMPTY_STATES:
         return "nothing_published", True
     if references is None or references.item.state not in HOLDING_STATES:
         return "waits_for_references", False

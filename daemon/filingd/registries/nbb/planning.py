@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 # An item with one of these reasons waits for an hour on the calendar and for nothing else.
 _CALENDAR_REASONS = frozenset({None, timeline.NOT_PUBLISHED_YET, timeline.WAITS_FOR_ARCHIVE})
-_REVIVABLE_REASONS = frozenset({timeline.NO_ROUTE, timeline.OUTSIDE_WINDOW})
+_REVIVABLE_REASONS = frozenset({timeline.NO_ROUTE, timeline.OUTSIDE_WINDOW, timeline.NOT_WANTED})
+_KEPT_STATES = frozenset({State.STORED, State.EMPTY})
 
 
 def expected_keys(rules: NbbRules, now: float) -> list[str]:
@@ -33,8 +34,13 @@ def expected_keys(rules: NbbRules, now: float) -> list[str]:
 
 
 def plan(rules: NbbRules, now: float, known: Mapping[str, Item]) -> Sequence[Change]:
-    """What has to change so that every expected item exists and waits in the right place. Planning twice changes nothing."""
-    changes = (_planned(rules, key, known.get(key), now) for key in expected_keys(rules, now))
+    """What has to change so that every expected item exists and waits in the right place, and no other waits at all.
+
+    Planning twice changes nothing.
+    """
+    wanted = dict.fromkeys(expected_keys(rules, now))
+    changes = [_planned(rules, key, known.get(key), now) for key in wanted]
+    changes += [_dropped(item) for key, item in known.items() if key not in wanted]
     return [change for change in changes if change is not None]
 
 
@@ -48,7 +54,7 @@ def _planned(rules: NbbRules, key: str, known: Item | None, now: float) -> Chang
     if known.state is State.ABSENT:
         return _revived(rules, known, where, now)
     if known.due_at is None:
-        return None
+        return _compared_again(rules, known, now)
     after = _without_route(known, where) if where.opens_at is None else _moved(known, where)
     return None if after == known else Change(known.state, after)
 
@@ -69,13 +75,34 @@ def _moved(known: Item, where: Place) -> Item:
 
 def _without_route(known: Item, where: Place) -> Item:
     """Nobody serves it any more: what is wanted is absent, what is had (or known to be empty) is not asked for again."""
-    if known.state in {State.STORED, State.EMPTY}:
+    if known.state in _KEPT_STATES:
         return replace(known, due_at=None)
     state = next_state(known.state, Event.ABSENT)
     return replace(known, state=state, priority=where.priority, due_at=None, reason=where.reason)
 
 
+def _dropped(known: Item) -> Change | None:
+    """The operator no longer wants it: what is had stays and is not compared again, nothing else is asked for."""
+    if known.state in LEASED_STATES or known.state is State.ABSENT:
+        return None
+    if known.state in _KEPT_STATES:
+        after = replace(known, due_at=None, reason=timeline.NOT_WANTED)
+        return None if known.due_at is None else Change(known.state, after)
+    state = next_state(known.state, Event.ABSENT)
+    return Change(known.state, replace(known, state=state, due_at=None, reason=timeline.NOT_WANTED))
+
+
+def _compared_again(rules: NbbRules, known: Item, now: float) -> Change | None:
+    """What is had and was not wanted for a while is wanted again."""
+    if known.state not in _KEPT_STATES or known.reason != timeline.NOT_WANTED:
+        return None
+    due_at = timeline.next_recheck_at(rules, timeline.day_of(known.key), now)
+    return Change(known.state, replace(known, due_at=due_at, reason=None))
+
+
 def _revived(rules: NbbRules, known: Item, where: Place, now: float) -> Change | None:
+    if where.opens_at is None and known.reason == timeline.NOT_WANTED:
+        return Change(known.state, replace(known, reason=where.reason))  # wanted again, but too late
     if where.opens_at is None or not _may_be_revived(rules, known, now):
         return None
     state = next_state(known.state, Event.RETRIED)

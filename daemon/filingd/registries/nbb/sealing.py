@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from filingd.core.model import HOLDING_STATES, Judgement, State
+from filingd.core.model import EMPTY_STATES, HOLDING_STATES, Judgement
 from filingd.registries.nbb import timeline
 from filingd.registries.nbb.payloads import (
     STRUCTURED_DATASETS,
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _FEW_FILINGS = 50  # below this a share says nothing
 _NAMED = 5  # how many reference numbers a reason names
-_SETTLED_STATES = HOLDING_STATES | {State.EMPTY}
+_SETTLED_STATES = HOLDING_STATES | EMPTY_STATES
 
 
 class _Findings:

@@ -30,6 +30,7 @@ NOT_PUBLISHED_YET = "not_published_yet"
 WAITS_FOR_ARCHIVE = "waits_for_archive"
 NO_ROUTE = "no_route"  # its window is open, but at a product that is not subscribed
 OUTSIDE_WINDOW = "outside_window"  # older than anything the archive keeps
+NOT_WANTED = "not_wanted"  # the operator took the dataset or the day out of the configuration
 ROLLED_OUT = "rolled_out"  # the archive was asked for it past its nominal edge, and no longer had it
 
 # Order of work (DESIGN): what is new, what will be lost soonest, the rest newest first.
