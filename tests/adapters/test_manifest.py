@@ -32,7 +32,9 @@ from filingd.adapters.manifest_statements import Statements
 from filingd.core.errors import (
     DiskFaultError,
     DiskFullError,
+    ExitCode,
     FilingdError,
+    ManifestBusyError,
     ManifestDamagedError,
     ManifestTooNewError,
     StoreError,
@@ -274,8 +276,8 @@ def test_a_new_manifest_has_its_numbers_and_its_promise_of_durability(connection
         (sqlite3.SQLITE_PERM, DiskFaultError),
         (sqlite3.SQLITE_CORRUPT, ManifestDamagedError),
         (sqlite3.SQLITE_NOTADB, ManifestDamagedError),
-        (sqlite3.SQLITE_BUSY, StoreError),
-        (sqlite3.SQLITE_BUSY_SNAPSHOT, StoreError),
+        (sqlite3.SQLITE_BUSY, ManifestBusyError),
+        (sqlite3.SQLITE_BUSY_SNAPSHOT, ManifestBusyError),
         (sqlite3.SQLITE_MISUSE, StoreError),
     ],
 )
@@ -340,10 +342,30 @@ async def test_a_manifest_that_another_process_holds_is_refused_clearly_and_used
 ) -> None:
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
-        with pytest.raises(StoreError, match="being written by another process"):
+        with pytest.raises(ManifestBusyError, match="being written by another process") as caught:
             await manifest.record([Change(None, due("g/a"))])
+        assert caught.value.exit_code is ExitCode.UNAVAILABLE
         assert (await manifest.counts())[State.DUE] == 0, "reading needs no lock"
+        assert not await manifest.changed_elsewhere(), "nor does asking whether anything changed"
     await manifest.record([Change(None, due("g/a"))])
+    assert (await manifest.counts())[State.DUE] == 1
+
+
+async def test_a_write_outlasts_another_process_that_holds_the_manifest(
+    manifest: SqliteManifest, path: Path
+) -> None:
+    refusals: list[ManifestBusyError] = []
+    with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as other:
+        other.execute("BEGIN IMMEDIATE")
+
+        async def when_busy(error: ManifestBusyError) -> None:
+            refusals.append(error)
+            if len(refusals) == 2:
+                await asyncio.to_thread(other.execute, "ROLLBACK")
+
+        manifest.outlast_busy(when_busy)
+        await manifest.record([Change(None, due("g/a"))])
+    assert len(refusals) == 2
     assert (await manifest.counts())[State.DUE] == 1
 
 

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from filingd.adapters.manifest_commands import ManifestBuilder, ManifestWriter
 from filingd.adapters.manifest_reader import ManifestReader
 from filingd.adapters.manifest_schema import Migration, open_writable
-from filingd.core.errors import DiskFaultError, StoreError
+from filingd.core.errors import DiskFaultError, ManifestBusyError, StoreError
 from filingd.core.limits import LaneState
 from filingd.core.model import Change, Group, Item, State, Version
 
@@ -108,7 +108,7 @@ def test_a_retry_while_another_process_writes_is_refused_clearly(writer: Manifes
     one_in_every_state(writer)
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
-        with pytest.raises(StoreError, match="being written by another process"):
+        with pytest.raises(ManifestBusyError, match="being written by another process"):
             writer.retry(["g/EMPTY"], NOW)
     assert writer.retry(["g/EMPTY"], NOW) == ["g/EMPTY"]
 

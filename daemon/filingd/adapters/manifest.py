@@ -19,7 +19,7 @@ from filingd.adapters.manifest_faults import translate
 from filingd.adapters.manifest_queries import Queries
 from filingd.adapters.manifest_schema import BUSY_TIMEOUT_S, open_read_only, open_writable
 from filingd.adapters.manifest_statements import Lease, Statements
-from filingd.core.errors import DiskFullError
+from filingd.core.errors import DiskFullError, ManifestBusyError
 from filingd.core.model import Change
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ class _Kind(enum.Enum):
     RECORD = enum.auto()  # argument: the changes; all of a batch are checked and written together
     LEASE = enum.auto()  # argument: lane, now, limit
     OTHER = enum.auto()  # argument: a function of `Statements` or `Queries`
+    LOOK = enum.auto()  # argument: a function of `Statements` that writes nothing and needs no lock
 
 
 class _Writer:
@@ -54,6 +55,17 @@ class _Writer:
 
     def run(self, calls: Sequence[Call]) -> None:
         wanted = [call for call in calls if not call.future.cancelled()]
+        for look in (call for call in wanted if call.kind is _Kind.LOOK):
+            self._look(look)
+        self._write([call for call in wanted if call.kind is not _Kind.LOOK])
+
+    def _look(self, call: Call) -> None:
+        try:
+            call.result = call.argument(self._statements)
+        except Exception as error:  # noqa: BLE001 - becomes the error of its call
+            self._fail([call], error)
+
+    def _write(self, wanted: Sequence[Call]) -> None:
         if not wanted:
             return
         try:
@@ -64,7 +76,7 @@ class _Writer:
                 self._fail(wanted, error)
             else:
                 for call in wanted:
-                    self.run([call])
+                    self._write([call])
 
     def idle(self) -> None:
         # Best effort: what cannot be moved now is moved at the next pause, or by SQLite at its bound.
@@ -155,6 +167,7 @@ class SqliteManifest:
         self._reader = reader
         self._data_version = data_version
         self._when_full: Callable[[DiskFullError], Awaitable[None]] | None = None
+        self._when_busy: Callable[[ManifestBusyError], Awaitable[None]] | None = None
 
     @classmethod
     async def open(
@@ -164,7 +177,7 @@ class SqliteManifest:
 
         Raises:
             ManifestTooNewError, ManifestDamagedError: this program cannot use the file.
-            DiskFullError, DiskFaultError, StoreError: the disk or another process stands in the way.
+            DiskFullError, DiskFaultError, ManifestBusyError: the disk or another process stands in the way.
         """
         writer = BatchThread(
             "manifest-writer", _Writer(path, clock_now, busy_timeout_s), IDLE_BEFORE_CHECKPOINT_S
@@ -173,7 +186,7 @@ class SqliteManifest:
         reader = BatchThread("manifest-reader", _Reader(path), IDLE_BEFORE_CHECKPOINT_S)
         try:
             await reader.start()
-            version = await writer.submit(_Kind.OTHER, Statements.data_version)
+            version = await writer.submit(_Kind.LOOK, Statements.data_version)
         except BaseException:
             await writer.close()
             raise
@@ -186,6 +199,10 @@ class SqliteManifest:
         """
         self._when_full = when_full
 
+    def outlast_busy(self, when_busy: Callable[[ManifestBusyError], Awaitable[None]]) -> None:
+        """The same for a write that did not get its turn because another process holds the manifest."""
+        self._when_busy = when_busy
+
     async def lease(self, lane: str, now: float, limit: int) -> Sequence[Item]:
         """See `ports.Manifest`."""
         lease: Lease = await self._insist(_Kind.LEASE, (lane, now, limit))
@@ -196,7 +213,7 @@ class SqliteManifest:
 
         Raises:
             StoreError: an item does not have the state that its change says it had; the text names both.
-            DiskFullError, DiskFaultError: nothing was written.
+            DiskFullError, DiskFaultError, ManifestBusyError: nothing was written.
         """
         if changes:
             await self._insist(_Kind.RECORD, changes)
@@ -212,8 +229,8 @@ class SqliteManifest:
         await self._write(lambda statements: statements.save_lane(state))
 
     async def changed_elsewhere(self) -> bool:
-        """See `ports.Manifest`. Asked on the writing connection, whose own commits do not count."""
-        version: int = await self._insist(_Kind.OTHER, Statements.data_version)
+        """See `ports.Manifest`. Asked on the writing connection, whose own commits do not count; takes no lock."""
+        version: int = await self._writer.submit(_Kind.LOOK, Statements.data_version)
         changed = version != self._data_version
         self._data_version = version
         return changed
@@ -277,6 +294,10 @@ class SqliteManifest:
                 if self._when_full is None:
                     raise
                 await self._when_full(error)
+            except ManifestBusyError as error:
+                if self._when_busy is None:
+                    raise
+                await self._when_busy(error)
 
     async def _ask(self, question: Callable[[Queries], Any]) -> Any:
         return await self._reader.submit(_Kind.OTHER, question)

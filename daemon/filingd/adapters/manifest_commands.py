@@ -38,7 +38,7 @@ class ManifestWriter(ManifestReader):
     """Changes from a command, also beside a running daemon: short transactions that wait for their turn.
 
     Raises (by every method):
-        StoreError: the daemon, or another command, did not let go of the manifest in time.
+        ManifestBusyError: the daemon, or another command, did not let go of the manifest in time.
         DiskFullError, DiskFaultError: nothing of the current transaction was written.
     """
 

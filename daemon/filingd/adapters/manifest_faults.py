@@ -6,7 +6,14 @@ import contextlib
 import sqlite3
 from typing import TYPE_CHECKING
 
-from filingd.core.errors import DiskFaultError, DiskFullError, FilingdError, ManifestDamagedError, StoreError
+from filingd.core.errors import (
+    DiskFaultError,
+    DiskFullError,
+    FilingdError,
+    ManifestBusyError,
+    ManifestDamagedError,
+    StoreError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -32,7 +39,7 @@ _FAULTS: Mapping[int, tuple[type[FilingdError], str, str]] = {
     sqlite3.SQLITE_NOTADB: (ManifestDamagedError, "is not a database", _REBUILD),
     sqlite3.SQLITE_CORRUPT: (ManifestDamagedError, "is damaged", _REBUILD),
     sqlite3.SQLITE_BUSY: (
-        StoreError,
+        ManifestBusyError,
         "is being written by another process and did not become free in time",
         "Wait until the other filingd command has ended, then try again.",
     ),
@@ -55,7 +62,7 @@ def translated(path: Path) -> Iterator[None]:
     """Turn SQLite's errors into ours.
 
     Raises:
-        DiskFullError, DiskFaultError, ManifestDamagedError, StoreError: see the table above.
+        DiskFullError, DiskFaultError, ManifestBusyError, ManifestDamagedError, StoreError: see the table above.
     """
     try:
         yield

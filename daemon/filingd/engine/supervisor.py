@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import enum
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from filingd.core import events
-from filingd.core.errors import DiskFullError
+from filingd.core.errors import DiskFaultError, DiskFullError, FilingdError, ManifestBusyError
+from filingd.engine.defects import told
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Mapping
+    from collections.abc import Coroutine, Iterable, Mapping
 
     from filingd.engine.heartbeat import Heartbeat
     from filingd.engine.lane import Lane
@@ -23,8 +23,13 @@ if TYPE_CHECKING:
     from filingd.engine.worker import Worker
     from filingd.ports import Clock, Log, Manifest, Registry
 
+T = TypeVar("T")
+
 _LOOK_S = 0.1
 _ELSEWHERE_S = 1.0
+_JUDGE_ELSEWHERE_S = 15.0  # a command that writes for an hour must not have every open day judged each second
+_BUSY_PAUSE_S = 1.0
+_BUSY_TOLD_EVERY_S = 60.0
 
 
 class Until(enum.Enum):
@@ -62,6 +67,8 @@ class Supervisor:
         self._workers: set[asyncio.Task[None]] = set()
         self._helpers: set[asyncio.Task[None]] = set()
         self._sweep: asyncio.Task[None] | None = None
+        self._ending = False
+        self._busy_told_s: float | None = None
 
     def stop(self) -> None:
         """End soon. May be called from a signal handler; a second call changes nothing."""
@@ -73,18 +80,68 @@ class Supervisor:
         Raises:
             Exception: what a part of the engine died of; everything was stopped in order first.
         """
+        failures: list[Exception] = []
+        endings: list[Exception] = []
+        try:
+            if await self._begin():
+                await self._watch(until)
+        except Exception as error:  # noqa: BLE001 - raised below, when everything was stopped
+            failures.append(error)
+        finally:
+            endings = await self._shut_down(has_failed=bool(failures))
+        self._raise_what_ended_it([*failures, *self._what_died_of(), *endings])
+
+    async def outlast_busy(self, error: ManifestBusyError) -> None:
+        """Another process holds the manifest: return when it is worth trying again, and say so now and then.
+
+        Raises:
+            ManifestBusyError: `error` itself, because filingd is stopping.
+        """
+        if not self._ending and not self._stop.is_set():
+            self._tell_busy(error)
+            await self._first_of(self._engine.clock.sleep(_BUSY_PAUSE_S), self._stop.wait())
+        if self._ending or self._stop.is_set():
+            raise error
+
+    def _tell_busy(self, error: ManifestBusyError) -> None:
+        now_s = self._engine.clock.monotonic()
+        if self._busy_told_s is None or now_s - self._busy_told_s >= _BUSY_TOLD_EVERY_S:
+            self._busy_told_s = now_s
+            self._engine.log.error(events.ALARM_RAISED, kind="manifest_busy", detail=str(error))
+
+    @staticmethod
+    async def _first_of(*works: Coroutine[Any, Any, Any]) -> None:
+        """Wait for one of them, and let go of the others. None of them may raise."""
+        tasks = {asyncio.create_task(work) for work in works}
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+
+    # ------------------------------------------------------------------ start
+
+    async def _begin(self) -> bool:
+        """Do what comes before all work, and begin it. False: we were told to stop, and nothing was begun."""
+        preparing = asyncio.create_task(self._prepare(), name="start")
+        try:
+            await self._first_of(asyncio.wait({preparing}), self._stop.wait())
+        finally:
+            preparing.cancel()
+            await asyncio.wait({preparing})
+        if preparing.cancelled():
+            return False
+        preparing.result()
+        if self._stop.is_set():
+            return False
+        self._start()
+        return True
+
+    async def _prepare(self) -> None:
         await self._engine.rescue.in_flight()
         await self._engine.room.check()
         await self._engine.planner.plan()
         await self._note_open_groups()
-        self._start()
-        try:
-            await self._watch(until)
-        finally:
-            await self._shut_down()
-        self._raise_what_died()
-
-    # ------------------------------------------------------------------ start
 
     def _start(self) -> None:
         engine = self._engine
@@ -103,18 +160,31 @@ class Supervisor:
         self._helpers.add(asyncio.create_task(work, name=name))
 
     async def _sweep_once(self) -> None:
-        await self._engine.rescue.sweep()
+        """What the disk or a defect keeps us from looking at is told; the mirror goes on without it."""
+        try:
+            await self._engine.rescue.sweep()
+        except (DiskFullError, DiskFaultError) as error:
+            self._engine.log.error(events.ALARM_RAISED, kind="sweep_failed", detail=str(error))
+        except FilingdError:
+            raise  # the manifest itself failed: nothing can be promised any more
+        except Exception as error:  # noqa: BLE001 - a defect in the sweep must not stop the daily work
+            self._engine.log.error(events.ALARM_RAISED, kind="defect", detail=f"sweep: {told(error)}")
 
     async def _note_open_groups(self) -> None:
         groups = await self._engine.manifest.groups(f"{self._engine.registry.name}/")
         self._engine.reconciler.note(group.key for group in groups if group.sealed_at is None)
 
     async def _listen(self) -> None:
-        """Notice what another process wrote to the manifest, such as `filingd items retry`."""
+        """Notice what another process wrote, such as `filingd items retry`, or a seal `filingd verify` took back."""
+        clock, is_changed, judge_s = self._engine.clock, False, 0.0
         while True:
-            await self._engine.clock.sleep(_ELSEWHERE_S)
+            await clock.sleep(_ELSEWHERE_S)
             if await self._engine.manifest.changed_elsewhere():
+                is_changed = True
                 self.wake()
+            if is_changed and clock.monotonic() >= judge_s:
+                is_changed, judge_s = False, clock.monotonic() + _JUDGE_ELSEWHERE_S
+                await self._note_open_groups()
 
     def wake(self) -> None:
         """Let every lane look for work."""
@@ -172,35 +242,44 @@ class Supervisor:
 
     # ------------------------------------------------------------------ end
 
-    async def _shut_down(self) -> None:
-        engine = self._engine
-        reason = "told" if self._stop.is_set() else "died" if self._dead() else "done"
+    async def _shut_down(self, *, has_failed: bool) -> list[Exception]:
+        """Take every step, whatever one of them raises; returns what they raised."""
+        engine, failures = self._engine, list[Exception]()
+        self._ending = True
+        reason = "told" if self._stop.is_set() else "died" if has_failed or self._dead() else "done"
         engine.log.info(events.DAEMON_STOPPING, reason=reason, active=engine.worker.in_flight,
                         grace_period_s=self._grace_period_s)  # fmt: skip
         engine.worker.stopping = True
         engine.room.end()
-        await self._close_lanes()
+        for lane in engine.lanes.values():
+            await self._tried(lane.close(), failures)
         for task in self._workers - engine.worker.busy:
             task.cancel()
-        await self._let_finish()
-        for task in (*self._workers, *self._helpers, *([self._sweep] if self._sweep else [])):
-            task.cancel()
-        await asyncio.gather(*self._workers, *self._helpers, return_exceptions=True)
-        if self._sweep is not None:
-            await asyncio.gather(self._sweep, return_exceptions=True)
-        returned = await self._give_back()
+        await self._tried(self._let_finish(), failures)
+        await self._end_tasks()
+        returned = await self._tried(self._give_back(), failures) or 0
         engine.log.info(events.DAEMON_STOPPED, reason=reason, interrupted=returned)
+        return failures
+
+    @staticmethod
+    async def _tried(step: Coroutine[Any, Any, T], failures: list[Exception]) -> T | None:
+        try:
+            return await step
+        except (DiskFullError, ManifestBusyError):
+            return None  # what is on the disk is safe: longer reservations, and leases that the next start returns
+        except Exception as error:  # noqa: BLE001 - the other steps come first; it is raised after them
+            failures.append(error)
+            return None
+
+    async def _end_tasks(self) -> None:
+        tasks = self._tasks()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _give_back(self) -> int:
-        try:
-            return await self._engine.rescue.give_back()
-        except DiskFullError:
-            return 0  # the rescue of the next start finds them leased, and gives them back then
-
-    async def _close_lanes(self) -> None:
-        for lane in self._engine.lanes.values():
-            with contextlib.suppress(DiskFullError):  # the reservation that is on the disk is the longer one
-                await lane.close()
+        """Nothing, if nothing was begun: what is leased then is for the next start to settle."""
+        return await self._engine.rescue.give_back() if self._workers else 0
 
     async def _let_finish(self) -> None:
         """Items in hand, then the documents they became: all within one grace period."""
@@ -211,6 +290,9 @@ class Supervisor:
         finally:
             grace.cancel()
             drained.cancel()
+        await asyncio.wait({drained})
+        if not drained.cancelled():
+            drained.result()
 
     async def _drain(self) -> None:
         if self._workers:
@@ -218,10 +300,17 @@ class Supervisor:
         if not any(helper.done() for helper in self._helpers):  # else nobody may be left who would do it
             await self._engine.worker.desk.drain()
 
-    def _raise_what_died(self) -> None:
-        ended = (*self._workers, *self._helpers, *([self._sweep] if self._sweep else []))
-        errors = [task.exception() for task in ended if task.done() and not task.cancelled()]
+    def _tasks(self) -> list[asyncio.Task[None]]:
+        return [*self._workers, *self._helpers, *([self._sweep] if self._sweep else [])]
+
+    def _what_died_of(self) -> list[BaseException]:
+        """Every error is taken from its task, so that none is told a second time by the event loop."""
+        ended = [task for task in self._tasks() if task.done() and not task.cancelled()]
+        return [error for task in ended if (error := task.exception()) is not None]
+
+    def _raise_what_ended_it(self, errors: Iterable[BaseException]) -> None:
+        # Whoever waited for room, or for the manifest, was told to end without it: that is no death.
+        told_to_end = (DiskFullError, ManifestBusyError) if self._stop.is_set() else ()
         for error in errors:
-            # Whoever waited for room was told to end without it: that is no death.
-            if error is not None and not (self._stop.is_set() and isinstance(error, DiskFullError)):
+            if not isinstance(error, told_to_end):
                 raise error
