@@ -219,3 +219,52 @@ def test_an_item_never_asked_for_follows_the_settling_hour() -> None:
 def test_a_plan_never_shortens_or_lengthens_a_wait_that_has_another_cause(item: Item) -> None:
     after = one(rules(), item, NOW)
     assert (after.due_at, after.reason, after.state) == (item.due_at, item.reason, item.state)
+
+
+# ------------------------------------------------------------------------------------------------- what is not wanted
+
+
+@pytest.mark.parametrize("state", [State.DUE, State.QUARANTINED])
+def test_a_dataset_that_is_no_longer_wanted_is_unscheduled_and_revives_when_it_is_wanted_again(
+    state: State,
+) -> None:
+    item = item_for(FRIDAY, "pdf", state=state, due_at=NOW, attempts=3)
+    without = rules(since=FRIDAY, datasets=("references", "json", "xbrl"))
+    dropped = planned(without, NOW, {item.key: item})
+    assert (dropped[item.key].due_at, dropped[item.key].reason) == (None, timeline.NOT_WANTED)
+    assert not planning.plan(without, NOW, dropped)
+    again = planned(rules(since=FRIDAY), NOW, dropped)[item.key]
+    assert (again.state, again.reason, again.attempts) == (State.DUE, None, 0)
+    assert again.due_at is not None
+    assert again.due_at <= NOW
+
+
+def test_a_since_that_moves_forward_unschedules_the_days_before_it() -> None:
+    known = planned(rules(since=SINCE), NOW)
+    later = planned(rules(since=FRIDAY), NOW, known)
+    scheduled = {timeline.day_of(key) for key, item in later.items() if item.due_at is not None}
+    assert min(scheduled) == FRIDAY
+
+
+@pytest.mark.parametrize("state", [State.STORED, State.EMPTY])
+def test_what_is_had_and_no_longer_wanted_stays_and_is_compared_again_only_when_it_is_wanted_again(
+    state: State,
+) -> None:
+    recheck_at = at_age(FRIDAY, 2, hour=5)
+    item = item_for(FRIDAY, "references", state=state, due_at=recheck_at, version=1)
+    now = at_age(FRIDAY, 1)
+    dropped = planned(rules(since=dt.date(2026, 11, 21)), now, {item.key: item})[item.key]
+    assert dropped == replace(item, due_at=None, reason=timeline.NOT_WANTED)
+    again = planned(rules(since=FRIDAY), now, {item.key: dropped})[item.key]
+    assert (again.state, again.due_at, again.reason) == (state, recheck_at, None)
+
+
+@pytest.mark.parametrize("state", [State.ACTIVE, State.RECHECKING])
+def test_an_attempt_under_way_is_not_cut_because_its_item_is_no_longer_wanted(state: State) -> None:
+    item = item_for(FRIDAY, state=state, due_at=None)
+    assert planned(rules(since=dt.date(2026, 11, 21)), NOW, {item.key: item})[item.key] == item
+
+
+def test_what_is_wanted_again_too_late_says_that_nobody_serves_it() -> None:
+    item = item_for(FRIDAY, state=State.ABSENT, due_at=None, reason=timeline.NOT_WANTED)
+    assert one(rules(EXTRACT), item, at_age(FRIDAY, 60)).reason == timeline.NO_ROUTE

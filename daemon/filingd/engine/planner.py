@@ -12,6 +12,7 @@ from filingd.engine.recording import record_what_stands
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from filingd.core.model import Item
     from filingd.ports import Clock, Log, Manifest, Registry
 
 _CHUNK = 1000
@@ -40,12 +41,15 @@ class Planner:
         """Plan once; returns how many items changed."""
         now = self._clock.now()
         keys = self._registry.expected(now)
-        known = await self._manifest.items(keys)
+        groups = await self._manifest.groups(f"{self._registry.name}/")
+        known = await self._known(keys, groups)
         changes = self._registry.plan(now, known)
-        await self._open_groups(keys, now)
+        await self._open_groups(keys, groups, now)
         for start in range(0, len(changes), _CHUNK):
             await record_what_stands(self._manifest, changes[start : start + _CHUNK], self._log)
-        lost = [change.item.key for change in changes if change.item.state is State.ABSENT]
+        wanted = frozenset(keys)
+        lost = [change.item.key for change in changes
+                if change.item.state is State.ABSENT and change.item.key in wanted]  # fmt: skip
         if lost:
             self._log.error(
                 events.ALARM_RAISED, kind="not_obtainable", count=len(lost), first=lost[0], last=lost[-1]
@@ -64,8 +68,15 @@ class Planner:
             except (DiskFullError, DiskFaultError) as error:
                 self._log.error(events.ALARM_RAISED, kind="plan_failed", detail=str(error))
 
-    async def _open_groups(self, keys: Sequence[str], now: float) -> None:
-        known = {group.key for group in await self._manifest.groups(f"{self._registry.name}/")}
+    async def _known(self, keys: Sequence[str], groups: Sequence[Group]) -> dict[str, Item]:
+        """What the manifest holds: of what is expected, and all else of the groups that were ever planned."""
+        known = dict(await self._manifest.items(keys))
+        for group in groups:
+            known.update((item.key, item) for item in await self._manifest.group_items(group.key))
+        return known
+
+    async def _open_groups(self, keys: Sequence[str], groups: Sequence[Group], now: float) -> None:
+        known = {group.key for group in groups}
         missing = dict.fromkeys(group_of(key) for key in keys if group_of(key) not in known)
         if missing:
             await self._manifest.save_groups(
