@@ -107,4 +107,5 @@ def test_the_stored_numbers_of_the_states_never_change() -> None:
         "EMPTY": 4,
         "ABSENT": 5,
         "QUARANTINED": 6,
+        "REASKING": 7,
     }
