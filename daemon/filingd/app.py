@@ -237,6 +237,7 @@ async def build_engine(
     )
     rescue = Rescue(registry, store, manifest, clock, log, unsealer, changed)
     worker.adopt = rescue.settle
+    planner = Planner(registry, manifest, clock, log, run.plan_interval_s, changed)
     return Engine(
         registry,
         manifest,
@@ -244,11 +245,21 @@ async def build_engine(
         log,
         lanes,
         worker,
-        Planner(registry, manifest, clock, log, run.plan_interval_s, changed),
+        planner,
         reconciler,
         rescue,
         room,
-        Heartbeat(manifest, lanes, worker, room, clock, log, settings.log.heartbeat_interval_s, is_rehearsal),
+        Heartbeat(
+            manifest,
+            lanes,
+            worker,
+            room,
+            clock,
+            log,
+            settings.log.heartbeat_interval_s,
+            is_rehearsal,
+            planner.wanted_groups,
+        ),
     )
 
 

@@ -291,6 +291,21 @@ def test_a_day_that_was_asked_for_is_open_even_if_it_is_due_later() -> None:
     assert coverage.open_state([failed], NOW, PROOF) is DayState.OPEN
 
 
+def test_days_and_datasets_that_are_no_longer_wanted_are_not_judged(
+    stage: Stage, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stage.config.write_text(stage.config.read_text().replace("[nbb]", '[nbb]\nauthentic = ["references"]', 1))
+    stage.open("2026-10-20", [item("2026-10-20", state=State.QUARANTINED)], "json: quarantined")
+    stage.open("2026-11-10", [
+        item("2026-11-10", "references", due_at=NOW + HOUR_S, reason="not_published_yet"),
+        item("2026-11-10", "pdf", State.ABSENT, due_at=None, reason="not_wanted"),
+    ], "planned")  # fmt: skip
+    assert stage.run("--json") == 0
+    days = {day["day"]: day["state"] for day in json.loads(capsys.readouterr().out)["coverage"][0]["days"]}
+    assert "2026-10-20" not in days
+    assert days["2026-11-10"] == "not_due"
+
+
 def test_nothing_heavy_is_imported(stage: Stage) -> None:
     every_state(stage)
     code = (

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from filingd.cli.coverage import Day
     from filingd.cli.status_report import LaneReport, StatusReport
     from filingd.core.limits import LaneState
+    from filingd.core.model import Item
     from filingd.settings import ProductSettings, Settings
 
 NBB_FAMILY = "nbb/authentic"
@@ -111,12 +112,20 @@ def expected_days(settings: Settings, now: float) -> dict[str, dt.date]:
 
 
 def known_days(settings: Settings, reader: ManifestReader, now: float, first: dt.date | None) -> list[Day]:
-    """All days of the manifest and of the configuration, from `first` on."""
+    """All days that the configuration wants, judged by the datasets it wants, from `first` on."""
     from filingd.cli.coverage import Proof, days_of
+    from filingd.core.model import leaf_of
 
     nbb = settings.nbb
     proof = Proof(nbb.empty_confirmations, nbb.empty_interval_s) if nbb else Proof(2, 6 * 3600.0)
-    days = days_of(reader.groups(""), reader.group_items, expected_days(settings, now), now, proof)
+    wanted = expected_days(settings, now)
+    groups = [group for group in reader.groups("") if group.key in wanted]
+
+    def items_of(group: str) -> list[Item]:
+        datasets = nbb.authentic if nbb else ()
+        return [item for item in reader.group_items(group) if leaf_of(item.key) in datasets]
+
+    days = days_of(groups, items_of, wanted, now, proof)
     return [day for day in days if first is None or day.day >= first]
 
 

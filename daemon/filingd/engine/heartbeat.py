@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 from filingd.core import events, limits
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
+    from filingd.core.model import Group
     from filingd.engine.lane import Lane
     from filingd.engine.room import RoomGate
     from filingd.engine.worker import Worker
@@ -30,7 +31,9 @@ class Heartbeat:
         log: Log,
         interval_s: float,
         is_rehearsal: bool,
+        wanted_groups: Callable[[float], Collection[str]] | None = None,
     ) -> None:
+        """`wanted_groups` gives the groups that count at an instant; without it all that are known do."""
         self._manifest = manifest
         self._lanes = lanes
         self._worker = worker
@@ -39,6 +42,7 @@ class Heartbeat:
         self._log = log
         self._interval_s = interval_s
         self._is_rehearsal = is_rehearsal
+        self._wanted_groups = wanted_groups
 
     async def run(self) -> None:
         """Beat until cancelled."""
@@ -48,7 +52,7 @@ class Heartbeat:
 
     async def beat(self) -> None:
         """Say it once."""
-        groups = await self._manifest.groups()
+        groups = await self._groups()
         open_groups = [group for group in groups if group.sealed_at is None]
         scheduled = await self._manifest.scheduled_counts()
         counts = await self._manifest.counts()
@@ -66,6 +70,13 @@ class Heartbeat:
             free_bytes=self._room.free_bytes,
             rehearsed=self._is_rehearsal,
         )
+
+    async def _groups(self) -> Sequence[Group]:
+        groups = await self._manifest.groups()
+        if self._wanted_groups is None:
+            return groups
+        wanted = frozenset(self._wanted_groups(self._clock.now()))
+        return [group for group in groups if group.key in wanted]
 
     def _lane(self, lane: Lane, scheduled: Mapping[str, int]) -> dict[str, Any]:
         state = lane.state

@@ -10,7 +10,7 @@ from filingd.core.model import Group, State, group_of
 from filingd.engine.recording import record_what_stands
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from filingd.core.model import Item
     from filingd.ports import Clock, Log, Manifest, Registry
@@ -36,6 +36,10 @@ class Planner:
         self._log = log
         self._interval_s = interval_s
         self._on_change = on_change
+
+    def wanted_groups(self, now: float) -> Collection[str]:
+        """The groups of what is expected; a mirror is complete when these are."""
+        return dict.fromkeys(group_of(key) for key in self._registry.expected(now))
 
     async def plan(self) -> int:
         """Plan once; returns how many items changed."""

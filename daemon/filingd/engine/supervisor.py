@@ -228,7 +228,9 @@ class Supervisor:
 
     async def _is_sealed(self) -> bool:
         groups = await self._engine.manifest.groups(f"{self._engine.registry.name}/")
-        return all(group.sealed_at is not None for group in groups) and self._engine.worker.in_flight == 0
+        left = [group.key for group in groups if group.sealed_at is None]
+        wanted = self._engine.planner.wanted_groups(self._engine.clock.now()) if left else ()
+        return not any(key in wanted for key in left) and self._engine.worker.in_flight == 0
 
     async def _is_idle(self) -> bool:
         engine = self._engine
