@@ -12,31 +12,23 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from filingd.core import events, layout
-from filingd.core.errors import DiskFaultError, StoreError
-from filingd.core.kinds import NOTHING_KINDS
+from filingd.core.errors import DiskFaultError, ManifestDamagedError, StoreError
 from filingd.core.lifecycle import Event, next_state
-from filingd.core.model import (
-    FINISHED_STATES,
-    HOLDING_STATES,
-    BodyReport,
-    Change,
-    Item,
-    QuarantineRecord,
-    State,
-    Version,
-    group_of,
-)
+from filingd.core.model import FINISHED_STATES, HOLDING_STATES, Change, Item, State, group_of
+from filingd.engine.damage import RESCUED_ROUTE, Damage, problem_of
 from filingd.engine.recording import record_what_stands
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Coroutine, Iterable, Sequence
 
+    from filingd.core.model import BodyReport
     from filingd.engine.unseal import Unsealer
     from filingd.ports import Clock, Log, Manifest, Registry, Store
 
-RESCUED_ROUTE = "rescued"
 _PAGE = 500
 _LOST_BOUND = 100  # and a twentieth of what was looked at
+_FAULT_BOUND = 100  # files the disk refuses before a part of the sweep is given up
+_FAULT_PAUSE_S = 900.0  # a file that cannot be read is not looked at all day long
 _WITHOUT_FILE = frozenset({State.DUE, State.EMPTY, State.ABSENT, State.QUARANTINED})
 
 
@@ -49,6 +41,7 @@ class Tally:
     lost: int = 0
     refused: int = 0
     removed: int = 0
+    faults: int = 0
 
 
 class Rescue:
@@ -71,6 +64,7 @@ class Rescue:
         self._log = log
         self._unsealer = unsealer
         self._on_change = on_change
+        self._damage = Damage(registry, store, manifest, clock, log, unsealer)
 
     async def in_flight(self) -> Tally:
         """Settle every item whose attempt was cut, and remove staging files nobody will go on with."""
@@ -100,9 +94,11 @@ class Rescue:
     async def sweep(self) -> Tally:
         """Look for rows without a file, files without a row and seals that are not there, over everything."""
         tally = Tally()
-        await self._rows_without_file(tally)
-        await self._files_without_row(tally)
-        await self._rows_without_seal()
+        for part in (self._rows_without_file, self._files_without_row, self._rows_without_seal):
+            try:
+                await part(tally)
+            except DiskFaultError as error:  # of the store as a whole: the other parts may still do
+                self._log.error(events.ALARM_RAISED, kind="sweep_failed", detail=str(error))
         self._log.info(events.SWEEP_FINISHED, found=tally.found, lost=tally.lost, refused=tally.refused)
         return tally
 
@@ -113,72 +109,58 @@ class Rescue:
         return await self._settle(item, Tally())
 
     async def _settle(self, item: Item, tally: Tally) -> Item:
-        target = self._registry.target(item.key)
         try:
-            report = await self._store.check(target, self._registry.body_plan(item.key))
+            after = await self._agree(item, tally)
         except DiskFaultError as error:
-            self._log.error(events.ALARM_RAISED, kind="disk_fault", key=item.key, detail=str(error))
-            return await self._back(item, tally)
+            self._tell_fault(item.key, error, tally)
+            return await self._back(item, tally, _FAULT_PAUSE_S)
+        return after or await self._back(item, tally)
+
+    async def _agree(self, item: Item, tally: Tally) -> Item | None:
+        """Let the row say what lies there; None if it does.
+
+        Raises:
+            DiskFaultError: the disk refused to read the body or to move it.
+        """
+        report = await self._check(item.key)
         if report is None:
-            return await self._without_file(item, tally)
+            return await self._lose(item, tally)
         if item.sha256 is not None and report.sha256 == item.sha256:
-            return await self._back(item, tally)
-        if _problem_of(report) is not None:
-            await self._refuse(item, target, report, tally)
-            return await self._without_file(item, tally)
-        return await self._found(item, target, report, tally)
-
-    async def _without_file(self, item: Item, tally: Tally) -> Item:
-        if item.state not in HOLDING_STATES:
-            return await self._back(item, tally)
-        tally.lost += 1
-        return await self._lose(item)
-
-    async def _back(self, item: Item, tally: Tally) -> Item:
-        tally.returned += 1
-        after = replace(item, state=next_state(item.state, Event.POSTPONED), due_at=self._clock.now())
-        await self._manifest.record([Change(item.state, after)])
-        return after
-
-    async def _lose(self, item: Item) -> Item:
-        after = replace(
-            item, state=next_state(item.state, Event.LOST), due_at=self._clock.now(), reason="file_lost",
-            size_bytes=None, sha256=None, stored_at=None,
-        )  # fmt: skip
-        await self._unsealer.unseal(
-            item.group, self._registry.target(item.key), f"{item.key} is missing on disk"
-        )
-        await self._manifest.record([Change(item.state, after)])
-        self._on_change([item.group])
-        self._log.error(events.ITEM_LOST, key=item.key)
-        return after
-
-    async def _found(self, item: Item, target: str, report: BodyReport, tally: Tally) -> Item:
-        tally.found += 1
-        now = self._clock.now()
-        stored = replace(
-            item, state=next_state(item.state, Event.FOUND), reason=None, attempts=0, nothing_count=0, nothing_at=None,
-            size_bytes=report.size_bytes, sha256=report.sha256, stored_at=now, version=item.version + 1,
-        )  # fmt: skip
-        after = replace(stored, due_at=self._registry.recheck_at(stored, now))
-        version = Version(
-            item.key, after.version, target, report.size_bytes, report.sha256, now, RESCUED_ROUTE, "",
-            None, report.content_digest, report.member_count, now, report.facts,
-        )  # fmt: skip
-        await self._unsealer.unseal(item.group, target, f"{item.key} was found on disk")
-        await self._manifest.record([Change(item.state, after, version)])
-        self._on_change([item.group])
-        self._log.info(events.ITEM_FOUND, key=item.key, path=target, size_bytes=report.size_bytes)
-        return after
-
-    async def _refuse(self, item: Item, target: str, report: BodyReport, tally: Tally) -> None:
+            return None
+        problem = problem_of(report)
+        if problem is None:
+            return await self._adopt(item, report, tally)
         tally.refused += 1
-        problem, detail = _problem_of(report) or ("", "")
-        record = QuarantineRecord(item.key, RESCUED_ROUTE, "", self._clock.now(), problem, detail, 0, {})
-        await self._unsealer.unseal(item.group, target, f"{item.key} is damaged on disk")
-        where = await self._store.set_aside(target, record)
-        self._log.error(events.ITEM_QUARANTINED, key=item.key, path=where, reason=problem, detail=detail,
-                        request_id="")  # fmt: skip
+        await self._damage.set_aside(item.key, RESCUED_ROUTE, *problem)
+        return await self._lose(item, tally)
+
+    async def _check(self, key: str) -> BodyReport | None:
+        return await self._store.check(self._registry.target(key), self._registry.body_plan(key))
+
+    async def _back(self, item: Item, tally: Tally, pause_s: float = 0.0) -> Item:
+        tally.returned += 1
+        due_at = self._clock.now() + pause_s
+        after = replace(item, state=next_state(item.state, Event.POSTPONED), due_at=due_at)
+        await self._manifest.record([Change(item.state, after)])
+        return after
+
+    async def _lose(self, item: Item, tally: Tally) -> Item | None:
+        if item.state not in HOLDING_STATES:
+            return None
+        after = await self._damage.lose(item, "file_lost")
+        tally.lost += 1
+        self._on_change([item.group])
+        return after
+
+    async def _adopt(self, item: Item, report: BodyReport, tally: Tally) -> Item:
+        after = await self._damage.adopt(item, report)
+        tally.found += 1
+        self._on_change([item.group])
+        return after
+
+    def _tell_fault(self, key: str, error: DiskFaultError, tally: Tally) -> None:
+        tally.faults += 1
+        self._log.error(events.ALARM_RAISED, kind="disk_fault", key=key, detail=str(error))
 
     async def _resumable(self) -> set[str]:
         """Targets with a partial file whose item still wants its body: these may be gone on with."""
@@ -195,10 +177,9 @@ class Rescue:
         while page := await self._manifest.page(after, _PAGE, frozenset({State.STORED})):
             after = page[-1].key
             looked += len(page)
-            older = [
-                item for item in page if (item.stored_at or 0.0) < begun_at
-            ]  # the others were just verified
-            sizes = await self._store.sizes_bytes([self._registry.target(item.key) for item in older])
+            # The others were just verified.
+            older = [item for item in page if (item.stored_at or 0.0) < begun_at]
+            sizes = await self._sizes_bytes(older, tally)
             for item, size_bytes in zip(older, sizes, strict=True):
                 if size_bytes == item.size_bytes:
                     continue
@@ -207,22 +188,45 @@ class Rescue:
                         events.ALARM_RAISED, kind="many_files_missing", count=tally.lost, looked=looked
                     )
                     return
-                tally.lost += await self._lose_if_unmoved(item, damaged=size_bytes is not None)
+                await self._one(item.key, self._agree_if_unmoved(item, tally), tally)
 
-    async def _lose_if_unmoved(self, item: Item, *, damaged: bool) -> bool:
+    async def _sizes_bytes(self, items: Sequence[Item], tally: Tally) -> Sequence[int | None]:
+        try:
+            return await self._store.sizes_bytes([self._registry.target(item.key) for item in items])
+        except DiskFaultError:
+            return [await self._size_bytes(item, tally) for item in items]
+
+    async def _size_bytes(self, item: Item, tally: Tally) -> int | None:
+        """Of one of several that could not be looked at together; what cannot be seen is taken to be as it was."""
+        sizes: list[int | None] = []
+
+        async def look() -> None:
+            sizes.append(await self._store.size_bytes(self._registry.target(item.key)))
+
+        await self._one(item.key, look(), tally)
+        return sizes[0] if sizes else item.size_bytes
+
+    async def _one(self, key: str, work: Coroutine[None, None, None], tally: Tally) -> None:
+        """One file or group that cannot be looked at never keeps the sweep from the others.
+
+        Raises:
+            DiskFaultError: it was one too many.
+        """
+        try:
+            await work
+        except DiskFaultError as error:
+            self._tell_fault(key, error, tally)
+            if tally.faults >= _FAULT_BOUND:
+                raise
+        except ManifestDamagedError:
+            raise
+        except StoreError:
+            return  # it moved on meanwhile: the attempt under way decides
+
+    async def _agree_if_unmoved(self, item: Item, tally: Tally) -> None:
         async with self._unsealer.alone_with(item.group):
-            if await self._row(item.key) != item:
-                return False
-            if damaged:
-                report = BodyReport(
-                    "other", 0, b"", problem="short_body", problem_detail="not the recorded size"
-                )
-                await self._refuse(item, self._registry.target(item.key), report, Tally())
-            try:
-                await self._lose(item)
-            except StoreError:
-                return False
-            return True
+            if await self._row(item.key) == item:
+                await self._agree(item, tally)
 
     async def _row(self, key: str) -> Item | None:
         return (await self._manifest.items([key])).get(key)
@@ -232,61 +236,47 @@ class Rescue:
             found for found in await self._store.files(self._registry.name) if self._registry.key_of(found)
         ]
         for start in range(0, len(targets), _PAGE):
-            chunk = {self._registry.key_of(target) or "": target for target in targets[start : start + _PAGE]}
-            known = await self._manifest.items(chunk)
-            for key, target in chunk.items():
+            keys = [self._registry.key_of(target) or "" for target in targets[start : start + _PAGE]]
+            known = await self._manifest.items(keys)
+            for key in keys:
                 item = known.get(key)
                 if item is None or item.state in _WITHOUT_FILE:
-                    async with self._unsealer.alone_with(group_of(key)):
-                        await self._adopt(key, target, tally)
+                    await self._one(key, self._settle_unknown(key, tally), tally)
 
-    async def _adopt(self, key: str, target: str, tally: Tally) -> None:
-        item = await self._row(key)  # as it is now: it may have been fetched since the listing
-        if item is not None and item.state not in _WITHOUT_FILE:
-            return
-        report = await self._readable(key, target)
-        if report is None:
-            return
-        known = item or Item(
-            key, lane=self._registry.lanes()[0].name if self._registry.lanes() else "", due_at=None
-        )
-        if item is None:
-            await self._manifest.record([Change(None, known)])
-        try:
-            if _problem_of(report) is None:
-                await self._found(known, target, report, tally)
+    async def _settle_unknown(self, key: str, tally: Tally) -> None:
+        async with self._unsealer.alone_with(group_of(key)):
+            item = await self._row(key)  # as it is now: it may have been fetched since the listing
+            if item is not None and item.state not in _WITHOUT_FILE:
+                return
+            report = await self._check(key)
+            if report is None:
+                return
+            known = item or Item(key, self._any_lane(), due_at=None)
+            if item is None:
+                await self._manifest.record([Change(None, known)])
+            problem = problem_of(report)
+            if problem is None:
+                await self._adopt(known, report, tally)
             else:
-                await self._refuse(known, target, report, tally)
-        except StoreError:
-            return  # it was leased meanwhile: the attempt under way decides
-        self._on_change([group_of(key)])
+                tally.refused += 1
+                await self._damage.set_aside(key, RESCUED_ROUTE, *problem)
+                self._on_change([group_of(key)])
 
-    async def _readable(self, key: str, target: str) -> BodyReport | None:
-        try:
-            return await self._store.check(target, self._registry.body_plan(key))
-        except DiskFaultError as error:
-            self._log.error(events.ALARM_RAISED, kind="disk_fault", key=key, detail=str(error))
-            return None
+    def _any_lane(self) -> str:
+        return next((spec.name for spec in self._registry.lanes()), "")
 
-    async def _rows_without_seal(self) -> None:
+    async def _rows_without_seal(self, tally: Tally) -> None:
         """A death while a seal was taken back leaves a row that says sealed and no `SHA256SUMS`."""
         for group in await self._manifest.groups(f"{self._registry.name}/"):
             if group.sealed_at is not None:
-                async with self._unsealer.alone_with(group.key):
-                    await self._check_seal(group.key)
+                await self._one(group.key, self._check_seal(group.key), tally)
 
     async def _check_seal(self, group: str) -> None:
-        items = await self._manifest.group_items(group)
-        if not items:
-            return
-        target = self._registry.target(items[0].key)
-        if await self._store.size_bytes(layout.beside(target, layout.SUMS_NAME)) is None:
-            await self._unsealer.unseal(group, target, "its seal is missing on disk")
-            self._on_change([group])
-
-
-def _problem_of(report: BodyReport) -> tuple[str, str] | None:
-    """Why a file that lies under a final name cannot be a stored body. Nothing at all is no body either."""
-    if report.problem is not None:
-        return report.problem, report.problem_detail
-    return ("wrong_kind", f"it is {report.kind}") if report.kind in NOTHING_KINDS else None
+        async with self._unsealer.alone_with(group):
+            items = await self._manifest.group_items(group)
+            if not items:
+                return
+            target = self._registry.target(items[0].key)
+            if await self._store.size_bytes(layout.beside(target, layout.SUMS_NAME)) is None:
+                await self._unsealer.unseal(group, target, "its seal is missing on disk")
+                self._on_change([group])
