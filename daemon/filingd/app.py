@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import signal
 import zoneinfo
@@ -20,7 +21,7 @@ from filingd.registries.nbb.routes import DEFAULT_OPERATIONS, Operation
 from filingd.registries.nbb.rules import NbbRules
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
     from pathlib import Path
 
     from filingd.adapters.logs import StatusLog
@@ -193,8 +194,9 @@ async def build_engine(
     settings: Settings,
     *,
     is_rehearsal: bool = False,
+    read_keys: Callable[[], Awaitable[None]] | None = None,
 ) -> Engine:
-    """Wire the parts of a service together."""
+    """Wire the parts of a service together. `read_keys` reads the keys anew, off the event loop."""
     from filingd.adapters.request_ids import RequestIds
     from filingd.engine.heartbeat import Heartbeat
     from filingd.engine.outcomes import Outcomes
@@ -207,7 +209,7 @@ async def build_engine(
     from filingd.engine.unseal import Unsealer
     from filingd.engine.worker import Worker
 
-    lanes = await _lanes(registry, manifest, clock, log, steps)
+    lanes = await _lanes(registry, manifest, clock, log, steps, read_keys)
     run = settings.run
     unsealer = Unsealer(store, manifest, clock, log, steps)
 
@@ -264,7 +266,12 @@ async def build_engine(
 
 
 async def _lanes(
-    registry: Registry, manifest: Manifest, clock: Clock, log: Log, steps: Steps
+    registry: Registry,
+    manifest: Manifest,
+    clock: Clock,
+    log: Log,
+    steps: Steps,
+    read_keys: Callable[[], Awaitable[None]] | None,
 ) -> Mapping[str, Lane]:
     from filingd.engine.lane import Lane
     from filingd.engine.pacer import LanePacer
@@ -274,7 +281,7 @@ async def _lanes(
     for spec in registry.lanes():
         state = states.get(spec.name) or LaneState(spec.name)
         pacer = LanePacer(spec, restarted(state), clock, manifest.save_lane)
-        lanes[spec.name] = Lane(spec, pacer, manifest, clock, log, steps)
+        lanes[spec.name] = Lane(spec, pacer, manifest, clock, log, steps, read_keys)
     return lanes
 
 
@@ -475,6 +482,7 @@ async def _run_engine(
             engine = await build_engine(
                 registry, store, manifest, http, clock, log, steps, settings,
                 is_rehearsal=options.rehearse_at is not None,
+                read_keys=functools.partial(asyncio.to_thread, keyring.refresh),
             )  # fmt: skip
             manifest.outlast_full_disk(engine.room.outlast)
             supervisor = Supervisor(engine, settings.run.grace_period_s)

@@ -174,7 +174,9 @@ class AioHttpClient:
     def _key(self, name: str) -> str:
         try:
             key = self._keyring(name)
-        except (FilingdError, OSError, LookupError, ValueError):
+        except FilingdError as error:  # its text names place and remedy, never the key
+            raise TransferError("key_missing", str(error) or name) from None
+        except (OSError, LookupError, ValueError):
             raise TransferError("key_missing", name) from None
         if not key or not (key.isascii() and key.isprintable()):
             raise TransferError("key_missing", f"{name} is empty or has characters a header cannot carry")

@@ -58,7 +58,7 @@ class FamilyReport(Struct, frozen=True):
 class ParkReport(Struct, frozen=True):
     """Why a lane makes no calls now."""
 
-    reason: Annotated[str, _says("throttled, failing, keys_refused or refused")]
+    reason: Annotated[str, _says("throttled, failing, keys_refused, key_missing or refused")]
     meaning: Annotated[str, _says("the same, in words")]
     until_at: Annotated[float, _says("when it takes calls again")]
 

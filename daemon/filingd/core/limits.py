@@ -255,10 +255,15 @@ def released_until_s(state: LaneState, boot_id: str, now_s: float) -> float:
 
 # ---------------------------------------------------------------- the health of a lane
 
+KEY_MISSING = "key_missing"
+# The lane is closed to us until somebody does something, and waiting for it may be in vain.
+BLOCKED_REASONS = frozenset({"keys_refused", "refused", KEY_MISSING})
 PARK_REASONS: Mapping[str, str] = {
     "throttled": "the registry asked for patience",
     "failing": "the registry failed several times in a row",
     "keys_refused": "the registry refused every key of this lane: look at the subscription, give a valid key",
+    KEY_MISSING: "a key of this lane cannot be read: put it where the configuration says; it is read again before "
+    "the next try, and the registry was not asked",
     "refused": "the registry refused us for another reason than the key",
 }
 
@@ -330,14 +335,20 @@ def struck(state: LaneState, now: float, *, jitter: float = 1.0) -> LaneState:
 
 
 def blocked(
-    state: LaneState, spec: LaneSpec, now: float, key_at_fault: bool, used_key_index: int | None = None
+    state: LaneState,
+    spec: LaneSpec,
+    now: float,
+    key_at_fault: bool,
+    used_key_index: int | None = None,
+    *,
+    is_key_missing: bool = False,
 ) -> LaneState:
     """The registry refused us (401, 403). A key at fault: each key is tried once, then the lane parks.
 
     Later every probe is again one call a key, 5 minutes to 6 hours apart, until one succeeds or
     `unparked` is said. `used_key_index` is the key of the refused call (`LaneState.key_index` when it was
     made): the refusal of a key that the lane has already left, or one that comes while it is parked, is
-    no news.
+    no news. `is_key_missing` says that the key could not be read, so that the registry was not even asked.
     """
     outdated = used_key_index is not None and used_key_index != state.key_index
     if outdated or not is_open(state, now):
@@ -351,7 +362,8 @@ def blocked(
     if keys_tried:
         return counted
     probe_s = backoff_s(rounds, PROBE_BASE_S, PROBE_CAP_S, 1.0)
-    return _parked(counted, now, probe_s, "keys_refused" if key_at_fault else "refused")
+    reason = KEY_MISSING if is_key_missing else "keys_refused" if key_at_fault else "refused"
+    return _parked(counted, now, probe_s, reason)
 
 
 def succeeded(state: LaneState) -> LaneState:
@@ -376,7 +388,7 @@ def restarted(state: LaneState) -> LaneState:
 
     What parks a lane for the registry's own sake (patience asked for, failures) outlives the restart.
     """
-    return unparked(state) if state.park_reason in {"keys_refused", "refused"} else state
+    return unparked(state) if state.park_reason in BLOCKED_REASONS else state
 
 
 def key_name_of(state: LaneState, spec: LaneSpec) -> str | None:

@@ -10,15 +10,19 @@ from msgspec.structs import replace
 
 from filingd.core import events, limits, steps
 from filingd.core.lifecycle import Event, next_state
+from filingd.core.limits import BLOCKED_REASONS
 from filingd.core.model import Blocked, Change, Failed, Throttled
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from filingd.core.limits import LaneState
     from filingd.core.model import Item, LaneSpec, Verdict
     from filingd.engine.pacer import LanePacer
     from filingd.ports import Clock, Log, Manifest, Steps
 
-BLOCKED_REASONS = frozenset({"keys_refused", "refused"})
+__all__ = ["BLOCKED_REASONS", "Lane"]
+
 _MANY = (
     4  # lanes with fewer workers take one item at a time, so that newer work never waits behind leased work
 )
@@ -30,14 +34,23 @@ class Lane:
     """Hands due items to workers, no faster than was promised, and stops handing them out while it is parked."""
 
     def __init__(
-        self, spec: LaneSpec, pacer: LanePacer, manifest: Manifest, clock: Clock, log: Log, steps_seen: Steps
+        self,
+        spec: LaneSpec,
+        pacer: LanePacer,
+        manifest: Manifest,
+        clock: Clock,
+        log: Log,
+        steps_seen: Steps,
+        read_keys: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
+        """`read_keys` reads the keys anew; it is called before a lane that was refused tries again."""
         self.spec = spec
         self.pacer = pacer
         self._manifest = manifest
         self._clock = clock
         self._log = log
         self._steps = steps_seen
+        self._read_keys = read_keys
         self._buffer: deque[Item] = deque()
         self._refill: asyncio.Task[None] | None = None
         self._leasing = asyncio.Lock()
@@ -167,6 +180,8 @@ class Lane:
             return
         while not self._is_open():
             await self._wait(min(max(self.pacer.opens_in_s(), _SHORTEST_WAIT_S), _LONGEST_WAIT_S))
+        if self._read_keys is not None and self.state.park_reason in BLOCKED_REASONS:
+            await self._read_keys()  # a key that was put there or exchanged meanwhile is enough
         self._log.info(events.LANE_OPENED, lane=self.name)
 
     def _is_open(self) -> bool:
@@ -228,7 +243,14 @@ class Lane:
     async def _blocked(self, verdict: Blocked, key_index: int) -> None:
         before, now = self.state, self._clock.now()
         after = await self.pacer.change(
-            lambda state: limits.blocked(state, self.spec, now, verdict.key_at_fault, key_index)
+            lambda state: limits.blocked(
+                state,
+                self.spec,
+                now,
+                verdict.key_at_fault,
+                key_index,
+                is_key_missing=verdict.reason == limits.KEY_MISSING,
+            )
         )
         if after.parked_until_at != before.parked_until_at:
             self._log.warning(events.LANE_PARKED, lane=self.name, reason=verdict.reason, detail=verdict.detail,
