@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
@@ -17,6 +18,7 @@ from filingd.adapters.layout import Layout, check_target
 from filingd.adapters.sidethread import SideThreads
 from filingd.adapters.staging import StagedBody, Workshop, feed_file, known_sizes
 from filingd.core import steps as step
+from filingd.core.errors import StoreError
 from filingd.core.model import PartialRecord
 
 if TYPE_CHECKING:
@@ -46,10 +48,12 @@ class DiskStore:
         self._threads = SideThreads("filingd-transfer")
         self._workshop = Workshop(self._layout, self._disk, steps, self._threads)
         self._documents = DocumentWriter(root, self._disk, steps)
+        self._closing = threading.Event()
         self._odd_jobs = ThreadPoolExecutor(_ODD_JOB_THREADS, thread_name_prefix="filingd-disk")
 
     async def close(self) -> None:
-        """Finish what waits and end all threads."""
+        """Finish what waits and end all threads; a file that is being checked is not read to its end."""
+        self._closing.set()
         await self._aside(self._stop)
         self._odd_jobs.shutdown(wait=False)
 
@@ -160,7 +164,7 @@ class DiskStore:
 
     def _examined(self, target: str, fd: int, plan: BodyPlan) -> BodyReport:
         examiner = BodyExaminer(plan)
-        feed_file(fd, examiner.feed)
+        feed_file(fd, lambda data: self._feed(examiner, data))
         report = examiner.report(
             None,
             known_sizes=lambda: known_sizes(fd, examiner.size_bytes),
@@ -171,6 +175,11 @@ class DiskStore:
         if is_sound_zip and (plan.inspector is not None or not self._layout.has_fresh_members(target)):
             self._layout.write_members(target, examiner.members)
         return report
+
+    def _feed(self, examiner: BodyExaminer, data: memoryview) -> None:
+        if self._closing.is_set():
+            raise StoreError("The store is closed: filingd is stopping.")
+        examiner.feed(data)
 
     async def members(self, target: str) -> Sequence[Member] | None:
         """See `ports.Store`. An index made anew has no notes; `check` with the item's plan brings them back."""
