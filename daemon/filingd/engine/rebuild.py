@@ -17,10 +17,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 from msgspec.structs import replace
 
 from filingd.core import layout
-from filingd.core.errors import FilingdError
-from filingd.core.kinds import NOTHING_KINDS
-from filingd.core.model import Change, Group, Item, QuarantineRecord, State, Version, group_of, leaf_of
-from filingd.engine.rescue import RESCUED_ROUTE
+from filingd.core.errors import DiskFaultError, FilingdError
+from filingd.core.model import Change, Group, Item, State, Version, group_of, leaf_of
+from filingd.engine.damage import RESCUED_ROUTE, UNREADABLE, move_aside, problem_of, read
 from filingd.engine.verify import sums_of
 
 if TYPE_CHECKING:
@@ -151,24 +150,22 @@ class Rebuilder:
         for (key, path), report in zip(keyed, reports, strict=True):
             if report is None:
                 continue
-            if report.problem is None and report.kind not in NOTHING_KINDS:
+            problem = problem_of(report)
+            if problem is None:
                 bodies[key] = report
             else:
-                await self._refuse(key, path, report, found)
+                await self._refuse(key, path, problem, found)
         return bodies, [path for path in paths if self._registry.key_of(path) is None]
 
     async def _read(self, key: str, path: str) -> BodyReport | None:
         async with self._reading:
-            return await self._store.check(path, self._registry.body_plan(key))
+            return await read(self._store, path, self._registry.body_plan(key))
 
-    async def _refuse(self, key: str, path: str, report: BodyReport, found: Rebuilt) -> None:
-        problem = report.problem or "nothing_in_it"
-        found.refused.append((path, problem))
-        if self._builder is not None:
-            record = QuarantineRecord(
-                key, REBUILD_ROUTE, "", self._clock.now(), problem, report.problem_detail, 0, {}
-            )
-            await self._store.set_aside(path, record)
+    async def _refuse(self, key: str, path: str, problem: tuple[str, str], found: Rebuilt) -> None:
+        """What cannot be read stays where it is: it may be sound, and the disk or its permissions at fault."""
+        found.refused.append((path, problem[0]))
+        if self._builder is not None and problem[0] != UNREADABLE:
+            await move_aside(self._store, key, path, REBUILD_ROUTE, self._clock.now(), *problem)
 
     async def _write(self, changes: Sequence[Change], group: Group) -> None:
         if self._builder is not None:
@@ -201,7 +198,7 @@ class Rebuilder:
     async def _text(self, path: str) -> str | None:
         try:
             return await self._store.read_text(path)
-        except UnicodeDecodeError:
+        except (UnicodeDecodeError, DiskFaultError):
             return None
 
     async def _group_key(

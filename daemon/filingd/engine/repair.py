@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, cast
 from msgspec.structs import replace
 
 from filingd.core import events
-from filingd.core.errors import StoreError
+from filingd.core.errors import DiskFaultError, StoreError
 from filingd.core.lifecycle import Event, next_state
-from filingd.core.model import LEASED_STATES, Change, Deferral, QuarantineRecord, State, group_of
+from filingd.core.model import LEASED_STATES, Change, Deferral, State
+from filingd.engine.damage import Damage, read
 from filingd.engine.verify import Kind
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ class Repairer:
         self._log = log
         self._verifier = verifier
         self._unsealer = unsealer
+        self._damage = Damage(registry, store, manifest, clock, log, unsealer)
 
     async def want_again(self, findings: Iterable[Finding]) -> list[Mended]:
         """Make every damaged or missing body due; those that changed meanwhile are left out of the answer."""
@@ -83,17 +85,22 @@ class Repairer:
         if item is None:
             return None
         target = self._registry.target(key)
-        report = await self._store.check(target, self._registry.body_plan(key))
+        report = await read(self._store, target, self._registry.body_plan(key))
         finding = self._verifier.judge(item, report)
         if (
             finding is None or finding.kind is Kind.SUSPECT
         ):  # sound after all: it was exchanged between two looks
             await self._manifest.record([_returned(item)])
             return None
-        await self._unsealer.unseal(group_of(key), target, f"{key} is {finding.kind.value} on disk")
-        kept_at = await self._set_aside(finding, target) if report is not None else None
-        lost = await self._lose(item, finding)
-        return Mended(finding, kept_at, self._route(lost))
+        try:
+            kept_at = None
+            if report is not None:
+                kept_at = await self._damage.set_aside(key, VERIFY_ROUTE, finding.problem, finding.detail)
+        except DiskFaultError as error:  # it stays a finding; the others are mended
+            self._log.error(events.ALARM_RAISED, kind="disk_fault", key=key, detail=str(error))
+            await self._manifest.record([_returned(item)])
+            return None
+        return Mended(finding, kept_at, self._route(await self._lose(item, finding)))
 
     async def _claim(self, key: str) -> Item | None:
         item = (await self._manifest.items([key])).get(key)
@@ -106,26 +113,12 @@ class Repairer:
             return None
         return claimed
 
-    async def _set_aside(self, finding: Finding, target: str) -> str | None:
-        record = QuarantineRecord(
-            finding.key or "", VERIFY_ROUTE, "", self._clock.now(), finding.problem, finding.detail, 0, {}
-        )
-        where = await self._store.set_aside(target, record)
-        self._log.error(events.ITEM_QUARANTINED, key=finding.key, path=where, reason=finding.problem,
-                        detail=finding.detail, route=VERIFY_ROUTE)  # fmt: skip
-        return where
-
     async def _lose(self, item: Item, finding: Finding) -> Item:
-        lost = replace(
-            item, state=next_state(item.state, Event.LOST), due_at=self._clock.now(), attempts=0,
-            reason=f"file_{finding.kind.value}", size_bytes=None, sha256=None, stored_at=None,
-        )  # fmt: skip
+        reason = f"file_{finding.kind.value}"
         try:
-            await self._manifest.record([Change(item.state, lost)])
+            return await self._damage.lose(item, reason)
         except StoreError:  # a daemon that stopped gave back everything that was leased, our claim with it
-            await self._manifest.record([Change(State.STORED, lost)])
-        self._log.error(events.ITEM_LOST, key=item.key, reason=finding.problem, path=finding.path)
-        return lost
+            return await self._damage.lose(replace(item, state=State.STORED), reason)
 
     def _route(self, lost: Item) -> str | None:
         answer = self._registry.request(lost, self._clock.now())

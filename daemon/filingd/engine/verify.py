@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from filingd.core import events, layout
+from filingd.core.errors import DiskFaultError
 from filingd.core.model import HOLDING_STATES, LEASED_STATES, group_of
+from filingd.engine.damage import read
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
@@ -104,10 +106,10 @@ class Verifier:
         self._on_progress = on_progress
 
     async def verify(self, choice: Choice) -> Verification:
-        """Read and compare.
+        """Read and compare. A file that the disk refuses to read is a finding like any other.
 
         Raises:
-            DiskFaultError: the disk refuses to read; nothing can be said about that file.
+            DiskFaultError: the disk refuses to list the store, or the manifest.
         """
         began_s, found = self._clock.monotonic(), Verification()
         keys = await self._chosen(choice, found)
@@ -176,7 +178,7 @@ class Verifier:
         item = await self._item(key)
         if item is None or item.state not in HOLDING_STATES:
             return
-        report = await self._store.check(self._registry.target(key), self._registry.body_plan(key))
+        report = await read(self._store, self._registry.target(key), self._registry.body_plan(key))
         finding = self.judge(item, report)
         if finding is not None and await self._item(key) != item:
             return  # the daemon was exchanging the body while we read it
@@ -210,7 +212,7 @@ class Verifier:
         versions = await self._manifest.versions(item.key)
         for version in versions[:-1]:
             path = layout.superseded(target, version.number)
-            report = await self._store.check(path, plan)
+            report = await read(self._store, path, plan)
             if report is None and not _has_same_content(version, versions[-1]):
                 found.findings.append(Finding(Kind.OLD_VERSION_GONE, item.key, path, "file_missing"))
             elif report is not None and report.sha256 != version.sha256:
@@ -265,8 +267,8 @@ class Verifier:
     async def _text(self, path: str) -> str | None:
         try:
             return await self._store.read_text(path)
-        except UnicodeDecodeError:
-            return ""
+        except (UnicodeDecodeError, DiskFaultError):
+            return ""  # no seal that agrees with anything
 
     # ------------------------------------------------------------------ files nobody knows
 
