@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 from msgspec.structs import replace
 
+from filingd.adapters.allocator import keep_freed_memory
 from filingd.adapters.body import BodyExaminer
 from filingd.adapters.disk import Disk, Syscalls, disk_errors, part_of, part_record_of
 from filingd.adapters.documents import DocumentWriter
@@ -41,6 +42,7 @@ class DiskStore:
     """
 
     def __init__(self, root: Path, steps: Steps, syscalls: Syscalls | None = None) -> None:
+        keep_freed_memory()
         self._root = root
         self._disk = Disk(syscalls or Syscalls())
         self._steps = steps
