@@ -151,7 +151,7 @@ class RunSettings(_Section, frozen=True):
         SecondsOrNone, _says("How long running transfers may take to end when the daemon is told to stop.")
     ] = field(default=units.parse_duration("30 s"), name="grace_period")
     plan_interval_s: Annotated[
-        Seconds, _says("How often the plan is made anew, besides at each change of day.")
+        Seconds, _says("How often the plan is made anew; a new day is expected from the first plan after midnight on.")
     ] = field(default=units.parse_duration("15 min"), name="plan_interval")
     max_attempts: Annotated[
         Count, _says("Failures in a row after which an item is left alone for a while.")

@@ -63,7 +63,7 @@ def _read(path: Path) -> list[dict[str, Any]]:
 
 
 def _retried(log: ports.Log, number: int) -> None:
-    log.info(events.ITEM_RETRIED, key=f"nbb/authentic/2026-11-20/{number}")
+    log.error(events.ITEM_LOST, key=f"nbb/authentic/2026-11-20/{number}")
 
 
 # ------------------------------------------------------------------------------------------ lines
@@ -170,7 +170,7 @@ def test_a_hanging_disk_never_holds_up_the_caller_and_costs_debug_lines_only() -
     assert log.dropped_lines == 90
     memory.is_free.set()
     log.close()
-    assert len([line for line in memory.lines if line["event"] == events.ITEM_RETRIED]) == 101
+    assert len([line for line in memory.lines if line["event"] == events.ITEM_LOST]) == 101
     assert [line["key"] for line in memory.lines if line["level"] == "debug"] == [
         f"d{n}" for n in range(1, 11)
     ]

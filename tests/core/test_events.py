@@ -13,7 +13,7 @@ from filingd.core import events
 from support.logcheck import check_event, check_line
 
 SOURCE = Path(events.__file__).resolve().parent.parent
-LINE = {"ts": "2026-11-20T11:00:00.123Z", "level": "info", "event": events.ITEM_RETRIED, "key": "nbb/a/b/c"}
+LINE = {"ts": "2026-11-20T11:00:00.123Z", "level": "error", "event": events.ITEM_LOST, "key": "nbb/a/b/c"}
 
 
 def test_the_schema_of_a_line_is_itself_sound() -> None:
@@ -89,3 +89,11 @@ def test_every_event_the_program_writes_keeps_to_the_catalogue(
     assert level in spec.levels, f"{where} writes {spec.name} as {level}"
     assert facts - {None} <= known, f"{where}: facts that are not in the catalogue"
     assert None in facts or required <= facts, f"{where}: required facts are missing"
+
+
+def test_every_event_of_the_catalogue_is_written_somewhere() -> None:
+    package = Path(events.__file__).parents[1]
+    code = "\n".join(file.read_text() for file in package.rglob("*.py") if file != Path(events.__file__))
+    named = {name: value for name, value in vars(events).items() if isinstance(value, str) and value in events.CATALOGUE}
+    assert len(named) == len(events.CATALOGUE)
+    assert [name for name in named if f"events.{name}" not in code] == []

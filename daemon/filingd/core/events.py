@@ -135,26 +135,10 @@ DAEMON_FAILED = _event(
     _maybe(Fact("error", "string", "class of the error")),
     DETAIL,
 )  # fmt: skip
-CONFIG_LOADED = _event(
-    "config.loaded", INFO, "The configuration was read, at the start or again.",
-    Fact("path", "string", "the configuration file"),
-    _maybe(Fact("lanes", "strings", "the lanes that have keys")),
-    _maybe(Fact("since", "string", "first publication day wanted")),
-    _maybe(Fact("datasets", "strings", "datasets wanted")),
-)  # fmt: skip
-CONFIG_REFUSED = _event(
-    "config.refused", ERROR, "A changed configuration is wrong; the daemon goes on with the one it has.",
-    Fact("path", "string", "the configuration file"),
-    DETAIL,
-)  # fmt: skip
 CLOCK_REHEARSED = _event(
     "clock.rehearsed", WARNING, "The program runs on another clock than the real one (--rehearse-at).",
     Fact("rehearsed_at", "instant", "the time it is taken to be"),
     _maybe(Fact("real_at", "instant", "the real time")),
-)  # fmt: skip
-CLOCK_STEPPED = _event(
-    "clock.stepped", WARNING, "The wall clock jumped.",
-    Fact("step_s", "number", "by how many seconds; negative: back"),
 )  # fmt: skip
 HEARTBEAT = _event(
     "heartbeat", INFO, "At every heartbeat_interval: how far the mirror is and how each lane does.",
@@ -252,8 +236,6 @@ ITEM_LOST = _event(
     _maybe(REASON),
     _maybe(PATH),
 )
-ITEM_RETRIED = _event("item.retried", INFO, "An operator wants it tried again now.", KEY, _maybe(STATE))
-
 # ------------------------------------------------------------ lanes
 
 _STRIKES = _maybe(Fact("strikes", "integer", "failures in a row that speak against the lane"))
@@ -269,18 +251,6 @@ LANE_THROTTLED = _event(
     LANE, REASON, _maybe(Fact("retry_after_s", "number", "how long it asked for")),
     _maybe(UNTIL_AT), _maybe(_SLOWDOWN), _maybe(STATUS),
 )  # fmt: skip
-LANE_SLOWED = _event(
-    "lane.slowed",
-    WARNING,
-    "The rate of the lane was lowered.",
-    LANE,
-    _SLOWDOWN,
-    _maybe(_RATE),
-    _maybe(REASON),
-)
-LANE_RECOVERED = _event(
-    "lane.recovered", INFO, "Successes brought the rate of the lane up again.", LANE, _SLOWDOWN, _maybe(_RATE)
-)
 LANE_KEY_SWITCHED = _event(
     "lane.key_switched", WARNING, "The registry refused a key; the lane goes on with its next one.",
     LANE, Fact("key_index", "integer", "which of the configured keys is used from now on, from 0"),
@@ -318,14 +288,6 @@ ROOM_LOW = _event(
 )  # fmt: skip
 ROOM_REGAINED = _event(
     "room.regained", INFO, "There is room again: downloads go on.", FREE_BYTES, KEEP_FREE_BYTES
-)
-DISK_REFUSED = _event(
-    "disk.refused",
-    ERROR,
-    "The disk refused an operation for another reason than room.",
-    DETAIL,
-    _maybe(KEY),
-    _maybe(PATH),
 )
 VERIFY_DAMAGED = _event(
     "verify.damaged", ERROR, "A stored file is not what was stored.",
