@@ -47,7 +47,7 @@ def test_a_line_that_conforms_passes() -> None:
         ({"event": "item.exploded"}, "not in filingd.core.events"),
         ({"colour": "red"}, "colour"),
         ({"key": 7}, "key"),
-        ({"level": "error"}, "level"),
+        ({"level": "info"}, "level"),
         ({"ts": "2026-11-20 11:00:00"}, "ts"),
         ({"key": None}, "key"),
     ],
