@@ -42,6 +42,7 @@ from registries.nbb_cases import BRUSSELS, EXTRACT, answer, files, listing, with
 if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Callable, Mapping
+    from collections.abc import Set as AbstractSet
 
     from filingd.core.model import Member
     from filingd.registries.nbb.rules import NbbRules
@@ -104,9 +105,13 @@ class Bank:
     @property
     def agrees(self) -> bool:
         """Whether its zips hold, in the end, what its list demands."""
-        everything = {**self.filings, **self.additions}
+        return self.agrees_on(self.filings.keys() | self.additions.keys())
+
+    def agrees_on(self, listed: AbstractSet[str]) -> bool:
+        """Whether its zips hold what a list of these references demands, and nothing else."""
+        models = {**self.filings, **self.additions}
         lost = any(
-            reference in everything and (name == "pdf" or not everything[reference].endswith("-p"))
+            reference in listed and (name == "pdf" or not models[reference].endswith("-p"))
             for name, reference in self.dropped
         )
         return not lost and not self.added
@@ -125,7 +130,7 @@ class Mirror:
         self.judgement = Judgement(("planned",), {})
         self.alarms: list[str] = []
         self.asked = 0
-        self._planned_on: dt.date | None = None
+        self._planned_at_age: int | None = None
 
     @property
     def group(self) -> str:
@@ -136,11 +141,11 @@ class Mirror:
         return not self.judgement.reasons
 
     def plan(self) -> None:
-        """Once a day, as the planner does at least."""
-        today = calendar.day_at(self.now, BRUSSELS)
-        if today == self._planned_on:
+        """Once a day while the windows shift, as the planner does at least; every tenth day later, to save time."""
+        age = calendar.age_days(self.bank.day, self.now, BRUSSELS)
+        if age == self._planned_at_age or (self.items and age > 40 and age % 10):
             return
-        self._planned_on = today
+        self._planned_at_age = age
         for change in self.registry.plan(self.now, self.items):
             if change.item.group == self.group:
                 self._record(change.before, change.item)

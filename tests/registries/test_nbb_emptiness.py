@@ -144,9 +144,13 @@ def test_references_are_not_empty_while_documents_of_the_day_are_stored(state: S
 
 
 @pytest.mark.parametrize("dataset", ["json", "xbrl", "pdf"])
-def test_documents_of_an_empty_day_are_empty_and_need_no_recheck_of_their_own(dataset: str) -> None:
+@pytest.mark.parametrize("state", [State.EMPTY, State.REASKING])
+def test_documents_of_an_empty_day_are_empty_and_need_no_recheck_of_their_own(
+    state: State, dataset: str
+) -> None:
     since = at("2026-11-16 05:00")
-    verdict = nothing(asked(SUNDAY, 1, since, dataset), since + 6 * HOUR_S, siblings=REFERENCES_EMPTY)
+    siblings = {"references": holding(SUNDAY, "references", state=state)}
+    verdict = nothing(asked(SUNDAY, 1, since, dataset), since + 6 * HOUR_S, siblings=siblings)
     assert verdict == Nothing("nothing_published", None, confirmed=True)
 
 
@@ -238,6 +242,15 @@ def test_at_the_edge_even_a_day_known_to_be_empty_waits_for_the_archive() -> Non
 def test_past_the_edge_the_archive_alone_proves_it() -> None:
     verdict = nothing(asked(SUNDAY, 9, sunday_at(30)), sunday_at(36), product=ARCHIVE)
     assert (verdict.reason, verdict.confirmed) == ("nothing_published", True)
+
+
+def test_at_the_edge_documents_of_an_empty_day_wait_like_its_references() -> None:
+    item = asked(SUNDAY, 9, sunday_at(28), "json")
+    at_edge = nothing(item, sunday_at(30), siblings=REFERENCES_EMPTY, product=ARCHIVE)
+    assert (at_edge.reason, at_edge.confirmed) == ("at_window_edge", False)
+    said = nothing(item, sunday_at(30), answer(204), siblings=REFERENCES_EMPTY, product=ARCHIVE)
+    assert said.confirmed
+    assert nothing(item, sunday_at(36), siblings=REFERENCES_EMPTY, product=ARCHIVE).confirmed
 
 
 @pytest.mark.parametrize("given_answer", STATEMENTS)

@@ -268,3 +268,59 @@ def test_an_attempt_under_way_is_not_cut_because_its_item_is_no_longer_wanted(st
 def test_what_is_wanted_again_too_late_says_that_nobody_serves_it() -> None:
     item = item_for(FRIDAY, state=State.ABSENT, due_at=None, reason=timeline.NOT_WANTED)
     assert one(rules(EXTRACT), item, at_age(FRIDAY, 60)).reason == timeline.NO_ROUTE
+
+
+# ------------------------------------------------------------------------------------------------- no longer wanted
+
+
+ONLY_JSON = rules(since=FRIDAY, datasets=("references", "json"))
+
+
+def dropped(item: Item) -> Item:
+    """The item after a plan in which its dataset is no longer configured."""
+    return planned(ONLY_JSON, NOW, {item.key: item})[item.key]
+
+
+@pytest.mark.parametrize("state", [State.DUE, State.QUARANTINED])
+def test_a_dataset_taken_out_of_the_configuration_is_not_asked_for(state: State) -> None:
+    after = dropped(item_for(FRIDAY, "pdf", state=state, due_at=NOW))
+    assert (after.state, after.due_at, after.reason) == (State.ABSENT, None, "not_wanted")
+    assert dropped(after) is after
+
+
+@pytest.mark.parametrize("state", [State.STORED, State.EMPTY])
+def test_what_is_had_stays_when_it_is_no_longer_wanted_and_is_not_compared_again(state: State) -> None:
+    after = dropped(item_for(FRIDAY, "pdf", state=state, due_at=NOW))
+    assert (after.state, after.due_at, after.reason) == (state, None, "not_wanted")
+    assert dropped(after) is after
+
+
+@pytest.mark.parametrize("state", [State.ACTIVE, State.RECHECKING, State.REASKING])
+def test_a_leased_item_that_is_no_longer_wanted_is_left_alone(state: State) -> None:
+    item = item_for(FRIDAY, "pdf", state=state, due_at=None)
+    assert dropped(item) is item
+
+
+def test_a_day_before_a_since_that_moved_forward_is_no_longer_asked_for() -> None:
+    earlier = item_for(FRIDAY - dt.timedelta(days=1), state=State.DUE, due_at=NOW)
+    assert dropped(earlier).reason == "not_wanted"
+
+
+def test_what_is_wanted_again_is_asked_for_again() -> None:
+    again = one(rules(), dropped(item_for(FRIDAY, "pdf", state=State.DUE, due_at=NOW)), NOW)
+    assert (again.state, again.reason) == (State.DUE, None)
+    assert again.due_at is not None
+    assert again.due_at <= NOW
+
+
+@pytest.mark.parametrize("state", [State.STORED, State.EMPTY])
+def test_what_was_had_and_is_wanted_again_is_compared_again(state: State) -> None:
+    again = one(rules(), dropped(item_for(FRIDAY, "pdf", state=state, due_at=NOW)), NOW)
+    assert (again.state, again.due_at, again.reason) == (state, at_age(FRIDAY, 27, hour=5), None)
+
+
+def test_what_is_wanted_again_too_late_says_so_once() -> None:
+    now = at_age(FRIDAY, 40)
+    late = one(rules(EXTRACT), dropped(item_for(FRIDAY, "pdf", state=State.DUE, due_at=NOW)), now)
+    assert (late.state, late.reason) == (State.ABSENT, "no_route")
+    assert one(rules(EXTRACT), late, now) is late

@@ -93,6 +93,12 @@ def test_a_recheck_under_way_does_not_open_a_day() -> None:
     assert judge(day(json=holding(FRIDAY, "json", files([A, B], "json"), State.RECHECKING))).reasons == ()
 
 
+def test_asking_again_for_an_empty_day_does_not_open_it() -> None:
+    holdings = {dataset: empty(dataset) for dataset in DATASETS}
+    holdings["references"] = holding(FRIDAY, "references", state=State.REASKING)
+    assert judge(holdings).reasons == ()
+
+
 def test_a_pdf_filing_that_has_json_after_all_is_welcome() -> None:
     judgement = judge(day(json=holding(FRIDAY, "json", files(FILINGS, "json"))))
     assert judgement.reasons == ()

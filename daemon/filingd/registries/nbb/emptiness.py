@@ -23,6 +23,7 @@ NOTHING_ON_A_WORKING_DAY = "nothing_on_a_working_day"
 MISSING_THOUGH_LISTED = "missing_though_listed"
 DOCUMENTS_WITHOUT_REFERENCES = "documents_without_references"
 NO_LONGER_SERVED = "no_longer_served"
+AT_WINDOW_EDGE = "at_window_edge"
 _ALARMING = frozenset({NOTHING_ON_A_WORKING_DAY, MISSING_THOUGH_LISTED, DOCUMENTS_WITHOUT_REFERENCES})
 
 _OLD_DAYS_FACTOR = 7  # past both windows' edge a day that stays away is asked for once a week
@@ -83,7 +84,7 @@ def _explanation(question: Question, *, refused: bool) -> tuple[str, bool]:
     """Why there may be nothing, and whether that is reason enough once it is proven."""
     if question.dataset == timeline.REFERENCES:
         return _of_references(question, refused=refused)
-    return _of_documents(question)
+    return _of_documents(question, refused=refused)
 
 
 def _of_references(question: Question, *, refused: bool) -> tuple[str, bool]:
@@ -93,21 +94,27 @@ def _of_references(question: Question, *, refused: bool) -> tuple[str, bool]:
     is_known = day in rules.known_empty_days
     if not is_known and rules.expect_filings_on_working_days and timeline.is_working_day(day):
         return NOTHING_ON_A_WORKING_DAY, False
-    if refused and timeline.is_doubtful(rules, question.age_days):
-        return "at_window_edge", False
+    if _may_be_elsewhere(question, refused=refused):
+        return AT_WINDOW_EDGE, False
     return "known_empty_day" if is_known else "nothing_published", True
 
 
-def _of_documents(question: Question) -> tuple[str, bool]:
+def _of_documents(question: Question, *, refused: bool) -> tuple[str, bool]:
     references = question.siblings.get(timeline.REFERENCES)
-    if references is not None and references.item.state in EMPTY_STATES:
-        return "nothing_published", True
-    if references is None or references.item.state not in HOLDING_STATES:
+    if references is None or references.item.state not in HOLDING_STATES | EMPTY_STATES:
         return "waits_for_references", False
+    if references.item.state in EMPTY_STATES:
+        at_edge = _may_be_elsewhere(question, refused=refused)
+        return (AT_WINDOW_EDGE, False) if at_edge else ("nothing_published", True)
     facts = references.version.facts if references.version else {}
     if question.dataset in STRUCTURED_DATASETS and _holds_only_pdf_filings(facts):
         return "only_pdf_filings", True
     return MISSING_THOUGH_LISTED, False
+
+
+def _may_be_elsewhere(question: Question, *, refused: bool) -> bool:
+    """Whether the day may have left one window and not yet entered the next, and so be found nowhere for a while."""
+    return refused and timeline.is_doubtful(question.rules, question.age_days)
 
 
 def _documents(question: Question) -> list[Any]:
