@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import shutil
 import subprocess
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,7 +21,6 @@ from filingd.core.errors import DiskFaultError, DiskFullError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-    from pathlib import Path
 
     from filingd.ports import Staged
 
@@ -50,7 +51,7 @@ class FaultyCalls(Syscalls):
         if self.armed is not None and self.armed[0] == call and self.used[call] == self.armed[2]:
             raise OSError(self.armed[1], os.strerror(self.armed[1]))
 
-    def open(self, path: Path, flags: int) -> int:
+    def open(self, path: Path | str, flags: int) -> int:
         self._note("open")
         return super().open(path, flags)
 
@@ -62,11 +63,11 @@ class FaultyCalls(Syscalls):
         self._note("fsync")
         super().fsync(fd)
 
-    def rename(self, source: Path, target: Path) -> None:
+    def rename(self, source: Path | str, target: Path | str) -> None:
         self._note("rename")
         super().rename(source, target)
 
-    def link(self, source: Path, target: Path) -> None:
+    def link(self, source: Path | str, target: Path | str) -> None:
         self._note("link")
         super().link(source, target)
 
@@ -271,6 +272,60 @@ async def test_a_text_is_replaced_whole_or_not_at_all(
             assert lying(tmp_path)["nbb/day.json"] in (b"before", b"after!")
         calls.disarm()
         assert lying(tmp_path).keys() == {"nbb/day.json"}
+
+
+# ---------------------------------------------------------------- callers that are cancelled
+
+
+async def cancelled_at_once(work: Coroutine[Any, Any, Any]) -> None:
+    """Cancel it while its first job is with the side thread."""
+    task = asyncio.create_task(work)
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_a_publishing_whose_caller_is_cancelled_is_finished_all_the_same(tmp_path: Path) -> None:
+    store = DiskStore(tmp_path, NoSteps())
+    staged = await staged_and_filled(store, BODY)
+    await cancelled_at_once(staged.publish(None))
+    await staged.discard()
+    await store.close()
+    assert lying(tmp_path) == {TARGET: BODY}
+
+
+async def test_a_keeping_whose_caller_is_cancelled_is_finished_all_the_same(tmp_path: Path) -> None:
+    store = DiskStore(tmp_path, NoSteps())
+    staged = await store.stage(TARGET, PLAN, None, None)
+    await pour(staged, BODY[:700])
+    await cancelled_at_once(staged.keep(partial_record()))
+    await store.close()
+    again = DiskStore(tmp_path, NoSteps())
+    assert await again.partial(TARGET) == partial_record(700)
+    await again.close()
+
+
+async def test_a_staging_whose_caller_is_cancelled_leaves_nothing(tmp_path: Path) -> None:
+    store = DiskStore(tmp_path, NoSteps())
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    await cancelled_at_once(store.stage(TARGET, PLAN, None, partial_record()))
+    await store.close()
+    assert lying(tmp_path) == {}
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+async def test_bodies_after_a_cancelled_one_are_not_mixed_with_it(tmp_path: Path) -> None:
+    store = DiskStore(tmp_path, NoSteps())
+    for number in range(20):
+        lost = await store.stage("nbb/lost.zip", PLAN, None, None)
+        await pour(lost, bytes([number]) * 3_000_000)
+        await cancelled_at_once(lost.keep(partial_record()))
+        staged = await staged_and_filled(store, BODY)
+        await staged.publish(None)
+        assert (tmp_path / TARGET).read_bytes() == BODY
+    await store.close()
+    assert (tmp_path / "nbb/.lost.zip.part").read_bytes() == bytes([19]) * 3_000_000
 
 
 # ---------------------------------------------------------------- documents

@@ -4,7 +4,8 @@
 
 The script is what an operator would write: curl, sync, openssl sha256, unzip -t. filingd runs its own path
 (`mirror_bodies.py`: AioHttpClient into DiskStore, uvloop) in a process of its own, started anew for each round. What
-a daemon does once, starting and ending, is left out of its figure and stands in a column of its own. All contenders fetch from one nginx on loopback, in interleaved rounds, each into a fresh directory.
+a daemon does once, starting and ending, is left out of its figure and stands in a column of its own. All contenders
+fetch from one nginx on loopback, in interleaved rounds, each into a fresh directory.
 """
 
 from __future__ import annotations

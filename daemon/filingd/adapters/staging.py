@@ -109,6 +109,10 @@ class StagedBody:
         """Open the partial file; with `resume`, examine what is in it before anything new."""
         try:
             await self._call(lambda: self._open(resume, record))
+        except asyncio.CancelledError:
+            self._writer.submit(self._abandon if resume is None else self._close)
+            self._leave()
+            raise
         except BaseException:
             self._let_go()
             raise
@@ -305,8 +309,7 @@ class StagedBody:
     async def publish(self, previous_to: str | None) -> str:
         """See `ports.Staged`."""
         previous = None if previous_to is None else self._shop.layout.path(previous_to)
-        await self._call(lambda: self._publish(previous))
-        self._let_go()
+        await self._last(lambda: self._publish(previous))
         return self._target
 
     def _publish(self, previous: Path | None) -> None:
@@ -335,8 +338,7 @@ class StagedBody:
 
     async def keep(self, record: PartialRecord) -> None:
         """See `ports.Staged`."""
-        await self._call(lambda: self._keep(record))
-        self._let_go()
+        await self._last(lambda: self._keep(record))
 
     def _keep(self, record: PartialRecord) -> None:
         """What cannot be resumed is not kept: nothing arrived, or the disk is at fault."""
@@ -354,9 +356,7 @@ class StagedBody:
 
     async def quarantine(self, record: QuarantineRecord) -> str:
         """See `ports.Staged`."""
-        place = await self._call(lambda: self._quarantine(record))
-        self._let_go()
-        return place
+        return await self._last(lambda: self._quarantine(record))
 
     def _quarantine(self, record: QuarantineRecord) -> str:
         try:
@@ -373,8 +373,7 @@ class StagedBody:
         """See `ports.Staged`."""
         if self._threads is not None:
             self._filled = 0
-            await self._call(self._abandon)
-            self._let_go()
+            await self._last(self._abandon)
 
     def _abandon(self) -> None:
         self._close()
@@ -385,6 +384,22 @@ class StagedBody:
         if self._fd >= 0:
             fd, self._fd = self._fd, -1
             self._shop.disk.close_quietly(fd)
+
+    async def _last(self, work: Callable[[], T]) -> T:
+        """Do it as the last thing with this body. A cancelled caller does not stop it; it is only not waited for."""
+        try:
+            result = await self._call(work)
+        except asyncio.CancelledError:
+            self._leave()
+            raise
+        self._let_go()
+        return result
+
+    def _leave(self) -> None:
+        """Give the side threads back while they still work for us. Their buffers must not go to another body."""
+        self._spare.clear()
+        self._in_flight.clear()
+        self._let_go()
 
     def _let_go(self) -> None:
         """Give everything borrowed back. The side threads have done their last job by now."""
