@@ -8,6 +8,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
+import aiofiles
 import msgspec
 from msgspec.structs import replace
 
@@ -122,13 +123,11 @@ class DiskStore:
 
     async def read_text(self, target: str) -> str | None:
         """See `ports.Store`; None if there is no such file."""
-        return await self._aside(lambda: self._read_text(target))
-
-    def _read_text(self, target: str) -> str | None:
         path = self._layout.path(target)
         with disk_errors("read", path):
             try:
-                return path.read_text("utf-8")
+                async with aiofiles.open(path, encoding="utf-8") as file:
+                    return await file.read()
             except FileNotFoundError:
                 return None
 
