@@ -62,6 +62,10 @@ class Outcomes:
         self._steps = steps_seen
         self._unsealer = unsealer
 
+    def is_unrecorded(self, item: Item) -> bool:
+        """Whether the item's body was exchanged and its row does not say so."""
+        return item.key in self._unsealer.unrecorded
+
     async def carry_out(self, made: Made, fetched: Fetched, verdict: Verdict) -> Item:
         """Do what the verdict says; returns the item as recorded.
 
@@ -116,8 +120,8 @@ class Outcomes:
         now = self._clock.now()
         after = replace(made.item, state=next_state(made.item.state, Event.UNCHANGED), due_at=verdict.recheck_at,
                         attempts=0, reason=None, nothing_count=0, nothing_at=None)  # fmt: skip
-        await self._manifest.record([Change(made.item.state, after)])
         await self._manifest.note_verified(made.item.key, now)
+        await self._manifest.record([Change(made.item.state, after)])
         self._log.info(
             events.ITEM_UNCHANGED, key=made.item.key, route=made.attempt.route, request_id=made.request_id
         )
@@ -132,7 +136,10 @@ class Outcomes:
         async with self._unsealer.alone_with(made.item.group):
             await self._unsealer.unseal(made.item.group, made.target)
             path = await self._exchange(staged, previous_to)
-            return await self._record_stored(made, fetched, verdict, path)
+            self._unsealer.unrecorded.add(made.item.key)
+            after = await self._record_stored(made, fetched, verdict, path)
+            self._unsealer.unrecorded.discard(made.item.key)
+            return after
 
     @staticmethod
     async def _exchange(staged: Staged, previous_to: str | None) -> str:

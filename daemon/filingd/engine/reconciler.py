@@ -121,8 +121,8 @@ class Reconciler:
 
     async def _reconcile(self, group: str) -> None:
         items = await self._manifest.group_items(group)
-        if not items:
-            return
+        if not items or any(item.key in self._unsealer.unrecorded for item in items):
+            return  # rows that are known to be wrong are no ground for a seal: whoever rights them says so
         holdings = await self._holdings(items)
         judgement = await asyncio.to_thread(self._registry.judge, group, holdings, self._clock.now())
         known = await self._known(group)

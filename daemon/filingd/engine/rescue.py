@@ -82,8 +82,13 @@ class Rescue:
         return tally
 
     async def give_back(self) -> int:
-        """At a stop: every leased item waits for its next turn; stopping is not a failure."""
-        leased = await self._manifest.leased_items()
+        """At a stop: every leased item waits for its next turn; stopping is not a failure.
+
+        Where a body was exchanged and its row could not be written, the item stays leased: the next start looks
+        at the file.
+        """
+        unrecorded = self._unsealer.unrecorded
+        leased = [item for item in await self._manifest.leased_items() if item.key not in unrecorded]
         now = self._clock.now()
         changes = [
             Change(item.state, replace(item, state=next_state(item.state, Event.POSTPONED), due_at=now))
@@ -106,7 +111,10 @@ class Rescue:
 
     async def settle(self, item: Item) -> Item:
         """Settle one leased item by what lies under its final name."""
-        return await self._settle(item, Tally())
+        after = await self._settle(item, Tally())
+        self._unsealer.unrecorded.discard(item.key)
+        self._on_change([item.group])
+        return after
 
     async def _settle(self, item: Item, tally: Tally) -> Item:
         try:

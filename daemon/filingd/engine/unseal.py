@@ -29,6 +29,7 @@ class Unsealer:
         self._clock = clock
         self._log = log
         self._steps = steps_seen
+        self.unrecorded: set[str] = set()  # items whose body was exchanged and whose row does not say so
         self._locks: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
 
     def alone_with(self, group: str) -> asyncio.Lock:

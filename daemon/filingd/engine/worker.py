@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import replace
 
 from filingd.core import events
-from filingd.core.errors import DiskFaultError, DiskFullError, DoesNotFitError, FilingdError, LifeCycleError
+from filingd.core.errors import (
+    DiskFaultError,
+    DiskFullError,
+    DoesNotFitError,
+    FilingdError,
+    LifeCycleError,
+    StoreError,
+)
 from filingd.core.model import (
     Absent,
     Attempt,
@@ -115,7 +122,9 @@ class Worker:
 
     async def _failed(self, item: Item, error: Exception) -> None:
         """What went wrong with one item is settled as its own; what concerns all is raised."""
-        if isinstance(error, DiskFullError):  # nobody's failure
+        if self._outcomes.is_unrecorded(item):
+            await self._recorded_late(item, error)
+        elif isinstance(error, DiskFullError):  # nobody's failure
             self._room.refused()
             await self._outcomes.settle(item, NotYet("disk_full", self._clock.now()), detail=str(error))
         elif isinstance(error, DiskFaultError):
@@ -129,6 +138,13 @@ class Worker:
             raise error  # stopping, or the manifest itself failed: nothing can be promised any more
         else:
             await self._left_alone(item, "defect", "internal_error", told(error), _DEFECT_PAUSE_S)
+
+    async def _recorded_late(self, item: Item, error: Exception) -> None:
+        """Its body was exchanged and its row could not be written: the row has to follow the file, whatever else."""
+        if self.adopt is None or isinstance(error, StoreError):
+            raise error
+        self._log.error(events.ALARM_RAISED, kind="not_recorded", key=item.key, detail=told(error))
+        await self.adopt(item)
 
     async def _left_alone(self, item: Item, kind: str, reason: str, detail: str, pause_s: float) -> None:
         self._log.error(events.ALARM_RAISED, kind=kind, key=item.key, detail=detail)
