@@ -299,7 +299,7 @@ async def opened_store(
     from filingd.adapters.store import DiskStore
 
     async with AsyncExitStack() as stack:
-        await asyncio.to_thread(settings.store.path.mkdir, parents=True, exist_ok=True)
+        await asyncio.to_thread(_make_store, settings.store.path)
         stack.enter_context(StoreLock(settings.store.path, started_at=clock.now()))
         manifest = await SqliteManifest.open(manifest_path(settings), clock_now=clock.now)
         stack.push_async_callback(manifest.close)
@@ -429,6 +429,13 @@ def _lock_if_free(stack: AsyncExitStack, settings: Settings, clock: Clock) -> st
     return None
 
 
+def _make_store(path: Path) -> None:
+    from filingd.adapters.disk import disk_errors
+
+    with disk_errors("make the store", path):
+        path.mkdir(mode=0o750, parents=True, exist_ok=True)
+
+
 # ------------------------------------------------------------------------------------------ a run
 
 
@@ -488,7 +495,7 @@ async def _run_engine(
             supervisor = Supervisor(engine, settings.run.grace_period_s)
             manifest.outlast_busy(supervisor.outlast_busy)
             loop = asyncio.get_running_loop()
-            for number in (signal.SIGTERM, signal.SIGINT):
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
                 loop.add_signal_handler(number, supervisor.stop)
             await supervisor.run(options.until)
         finally:

@@ -32,10 +32,19 @@ _DURATION_SCHEMA = {"type": "string", "pattern": r"^\s*(\d+(\.\d+)?\s*(ms|s|min|
 _SIZE_SCHEMA = {"type": "string", "pattern": r"^\s*\d+(\.\d+)?\s*([kKmMgGtT][iI]?)?[bB]\s*$"}
 _KEY_SCHEMA = {"pattern": r"^(credential:[A-Za-z0-9._-]+|env:[A-Za-z_][A-Za-z0-9_]*|file:.+)$"}
 
-Seconds = Annotated[float, Meta(gt=0, extra={"kind": "duration"}, extra_json_schema=_DURATION_SCHEMA)]
-SecondsOrNone = Annotated[float, Meta(ge=0, extra={"kind": "duration"}, extra_json_schema=_DURATION_SCHEMA)]
-ByteCount = Annotated[int, Meta(gt=0, extra={"kind": "size"}, extra_json_schema=_SIZE_SCHEMA)]
-ByteCountOrNone = Annotated[int, Meta(ge=0, extra={"kind": "size"}, extra_json_schema=_SIZE_SCHEMA)]
+_TEN_YEARS_S = 10 * 366 * 24 * 3600.0
+_PEBIBYTE = 1024**5
+
+Seconds = Annotated[
+    float, Meta(gt=0, le=_TEN_YEARS_S, extra={"kind": "duration"}, extra_json_schema=_DURATION_SCHEMA)
+]
+SecondsOrNone = Annotated[
+    float, Meta(ge=0, le=_TEN_YEARS_S, extra={"kind": "duration"}, extra_json_schema=_DURATION_SCHEMA)
+]
+ByteCount = Annotated[int, Meta(gt=0, le=_PEBIBYTE, extra={"kind": "size"}, extra_json_schema=_SIZE_SCHEMA)]
+ByteCountOrNone = Annotated[
+    int, Meta(ge=0, le=_PEBIBYTE, extra={"kind": "size"}, extra_json_schema=_SIZE_SCHEMA)
+]
 TimeOfDay = Annotated[
     dt.time,
     Meta(
@@ -52,7 +61,7 @@ UserAgent = Annotated[str, Meta(extra={"kind": "user_agent"})]
 Contact = Annotated[str, Meta(extra={"kind": "contact"})]
 PathTemplate = Annotated[str, Meta(extra={"kind": "path_template"})]
 MediaType = Annotated[str, Meta(extra={"kind": "media_type"})]
-Count = Annotated[int, Meta(ge=1)]
+Count = Annotated[int, Meta(ge=1, le=1_000_000_000)]
 AgeDays = Annotated[int, Meta(ge=1, le=10_000)]
 
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -151,7 +160,10 @@ class RunSettings(_Section, frozen=True):
         SecondsOrNone, _says("How long running transfers may take to end when the daemon is told to stop.")
     ] = field(default=units.parse_duration("30 s"), name="grace_period")
     plan_interval_s: Annotated[
-        Seconds, _says("How often the plan is made anew; a new day is expected from the first plan after midnight on.")
+        Seconds,
+        _says(
+            "How often the plan is made anew; a new day is expected from the first plan after midnight on."
+        ),
     ] = field(default=units.parse_duration("15 min"), name="plan_interval")
     max_attempts: Annotated[
         Count, _says("Failures in a row after which an item is left alone for a while.")
@@ -450,7 +462,7 @@ def parse(text: str, path: Path) -> Settings:
     """As `load`, from the text of the file. `path` is named in problems; it is where relative paths start."""
     try:
         table = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(_syntax_problem(path, text, str(error))) from None
     reader = Reader(path.absolute().parent, Settings, NOT_SERVED)
     settings = reader.struct(table, Settings)
@@ -465,7 +477,7 @@ def _read(path: Path) -> str:
             data = file.read(_LARGEST_FILE_BYTES + 1)
         if len(data) > _LARGEST_FILE_BYTES:
             raise ConfigError(f"{path} is larger than 1 MiB; this cannot be a configuration of filingd.")
-        return data.decode("utf-8")
+        return data.decode("utf-8-sig")
     except FileNotFoundError:
         raise ConfigError(
             f"{path} does not exist. Write a first one with `filingd config init --path {path}`, "

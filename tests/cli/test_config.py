@@ -155,7 +155,7 @@ def test_log_schema_prints_the_schema_of_a_line(capsys: pytest.CaptureFixture[st
     assert run(["log", "schema"]) == ExitCode.OK
     schema = json.loads(capsys.readouterr().out)
     jsonschema.Draft202012Validator.check_schema(schema)
-    line = {"ts": "2026-11-20T11:00:00.123Z", "level": "info", "event": "item.retried", "key": "a/b"}
+    line = {"ts": "2026-11-20T11:00:00.123Z", "level": "error", "event": "item.lost", "key": "a/b"}
     jsonschema.validate(line, schema)
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate({**line, "more": 1}, schema)

@@ -155,7 +155,8 @@ class DiskStore:
         path = self._layout.path(target)
         with disk_errors("read", path):
             try:
-                fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+                # Neither a link nor a pipe under a final name is a body; reading one might never end.
+                fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
             except FileNotFoundError:
                 return None
             try:

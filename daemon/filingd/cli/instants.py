@@ -7,6 +7,9 @@ import datetime as dt
 import click
 
 
+FIRST_YEAR, LAST_YEAR = 1990, 2200  # beyond these no calendar and no time zone means anything
+
+
 class Instant(click.ParamType[float]):
     """An instant as ISO 8601 with an offset; arrives as unix seconds."""
 
@@ -22,6 +25,8 @@ class Instant(click.ParamType[float]):
             self.fail(f"{value} is not an instant such as 2026-11-20T12:00+01:00.", param, ctx)
         if parsed.tzinfo is None:
             self.fail(f"{value} has no offset: write 2026-11-20T12:00+01:00.", param, ctx)
+        if not FIRST_YEAR <= parsed.year < LAST_YEAR:
+            self.fail(f"{value} is not between {FIRST_YEAR} and {LAST_YEAR}.", param, ctx)
         return parsed.timestamp()
 
 

@@ -68,6 +68,8 @@ class LifeCycleError(FilingdError):
 class DiskFullError(FilingdError):
     """No room to write (ENOSPC, EDQUOT, or below `keep_free`). Nobody's failure: downloads pause."""
 
+    exit_code = ExitCode.STORE
+
 
 class DoesNotFitError(FilingdError):
     """A body was announced that is larger than the room there is. Others may fit: only this one waits."""
@@ -75,6 +77,8 @@ class DoesNotFitError(FilingdError):
 
 class DiskFaultError(FilingdError):
     """The disk refused an operation for another reason than room (EIO, EROFS, EACCES…)."""
+
+    exit_code = ExitCode.STORE
 
 
 class TransferError(FilingdError):
