@@ -6,7 +6,6 @@ import datetime as dt
 
 import click
 
-
 FIRST_YEAR, LAST_YEAR = 1990, 2200  # beyond these no calendar and no time zone means anything
 
 
