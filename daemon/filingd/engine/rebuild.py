@@ -192,6 +192,8 @@ class Rebuilder:
         holds = sums is not None and listed == present
         if sums is not None and listed.get(layout.SEAL_NAME) != present[layout.SEAL_NAME]:
             return None  # somebody changed it: no word of it can be believed
+        if any(group_of(key) != told.get("group") for key in bodies):
+            return None  # the seal of another day, copied with its folder
         facts = {name: value for name, value in told.items() if name not in _SEAL_FIELDS}
         return _Seal(told["items"], _instant(told.get("sealed_at")), facts, holds)
 

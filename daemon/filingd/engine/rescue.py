@@ -180,15 +180,12 @@ class Rescue:
     # ------------------------------------------------------------------ everything
 
     async def _rows_without_file(self, tally: Tally) -> None:
-        begun_at = self._clock.now()
         after, looked = "", 0
         while page := await self._manifest.page(after, _PAGE, frozenset({State.STORED})):
             after = page[-1].key
             looked += len(page)
-            # The others were just verified.
-            older = [item for item in page if (item.stored_at or 0.0) < begun_at]
-            sizes = await self._sizes_bytes(older, tally)
-            for item, size_bytes in zip(older, sizes, strict=True):
+            sizes = await self._sizes_bytes(page, tally)
+            for item, size_bytes in zip(page, sizes, strict=True):
                 if size_bytes == item.size_bytes:
                     continue
                 if tally.lost >= max(_LOST_BOUND, looked // 20):
