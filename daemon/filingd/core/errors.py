@@ -68,8 +68,6 @@ class LifeCycleError(FilingdError):
 class DiskFullError(FilingdError):
     """No room to write (ENOSPC, EDQUOT, or below `keep_free`). Nobody's failure: downloads pause."""
 
-    exit_code = ExitCode.STORE
-
 
 class DoesNotFitError(FilingdError):
     """A body was announced that is larger than the room there is. Others may fit: only this one waits."""

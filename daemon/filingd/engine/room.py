@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 
 _LONGEST_PAUSE_S = 3600.0
+_ROOM_MADE_BYTES = 1024 * 1024  # less is the ebb and flow of logs
 
 
 class RoomGate:
@@ -26,11 +27,12 @@ class RoomGate:
         self._clock = clock
         self._log = log
         self._keep_free_bytes = keep_free_bytes
-        self._check_interval_s = check_interval_s
+        self.check_interval_s = check_interval_s
         self._open = asyncio.Event()
         self._open.set()
         self._refused_until_s = -math.inf
         self._pause_s = check_interval_s
+        self._free_when_refused: int | None = None  # as of the first look after a refusal
         self._ending = False
         self.free_bytes: int | None = None  # as of the last look
 
@@ -48,15 +50,16 @@ class RoomGate:
         if self._open.is_set():  # more refusals of the same moment say nothing new
             self._pause_s = self._next_pause_s()
         self._refused_until_s = self._clock.monotonic() + self._pause_s
+        self._free_when_refused = None
         self._shut(free_bytes=0)
 
     def _next_pause_s(self) -> float:
         """Twice as long when the room that was regained turned out to be none, up to an hour."""
         in_vain = self._clock.monotonic() - self._refused_until_s < 2 * self._pause_s
         return (
-            min(2 * self._pause_s, max(_LONGEST_PAUSE_S, self._check_interval_s))
+            min(2 * self._pause_s, max(_LONGEST_PAUSE_S, self.check_interval_s))
             if in_vain
-            else self._check_interval_s
+            else self.check_interval_s
         )
 
     async def outlast(self, error: DiskFullError) -> None:
@@ -81,14 +84,22 @@ class RoomGate:
         self.free_bytes = free_bytes = await self._store.free_bytes()
         if free_bytes < self._keep_free_bytes:
             self._shut(free_bytes)
-        elif self._clock.monotonic() >= self._refused_until_s and not self._open.is_set():
+        elif not self._open.is_set() and self._is_worth_a_try(free_bytes):
             self._log.info(events.ROOM_REGAINED, free_bytes=free_bytes, keep_free_bytes=self._keep_free_bytes)
             self._open.set()
+
+    def _is_worth_a_try(self, free_bytes: int) -> bool:
+        """After a refusal: when the pause is over, or at once when somebody made room."""
+        if self._clock.monotonic() >= self._refused_until_s:
+            return True
+        if self._free_when_refused is None:
+            self._free_when_refused = free_bytes
+        return free_bytes - self._free_when_refused >= _ROOM_MADE_BYTES
 
     async def watch(self) -> None:
         """Look again and again; runs until cancelled."""
         while True:
-            await self._clock.sleep(self._check_interval_s)
+            await self._clock.sleep(self.check_interval_s)
             await self.check()
 
     def _shut(self, free_bytes: int) -> None:

@@ -106,6 +106,10 @@ class Transfer:
 
     async def _check_room(self, coming_bytes: int) -> None:
         free_bytes = await self._store.free_bytes()
+        if free_bytes <= self._keep_free_bytes:
+            raise DiskFullError(
+                f"Only {free_bytes} bytes are free, {self._keep_free_bytes} are to stay free."
+            )
         if coming_bytes > free_bytes - self._keep_free_bytes:
             raise DoesNotFitError(
                 f"{coming_bytes} bytes are announced, {free_bytes} are free and {self._keep_free_bytes} are to stay free "

@@ -48,7 +48,7 @@ _DISK_FAULT_PAUSE_S = (
     60.0,
     6 * 3600.0,
 )  # doubled with each fault: a folder with wrong rights mends when somebody looks
-_DOES_NOT_FIT_PAUSE_S = 900.0
+_DOES_NOT_FIT_LOOKS = 30  # a body that does not fit is asked for again after so many looks at the disk
 
 
 class Worker:
@@ -132,7 +132,7 @@ class Worker:
             await self._left_alone(item, "disk_fault", "disk_fault", str(error), pause_s)
         elif isinstance(error, DoesNotFitError):
             self._log.error(events.ALARM_RAISED, kind="does_not_fit", key=item.key, detail=str(error))
-            again_at = self._clock.now() + _DOES_NOT_FIT_PAUSE_S
+            again_at = self._clock.now() + _DOES_NOT_FIT_LOOKS * self._room.check_interval_s
             await self._outcomes.settle(item, NotYet("does_not_fit", again_at), detail=str(error))
         elif isinstance(error, FilingdError) and not isinstance(error, LifeCycleError):
             raise error  # stopping, or the manifest itself failed: nothing can be promised any more
