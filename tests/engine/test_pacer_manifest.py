@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from msgspec.structs import fields
 from typing import TYPE_CHECKING
+
+from msgspec.structs import fields
 
 from filingd.adapters.clock import SystemClock
 from filingd.adapters.manifest import SqliteManifest

@@ -1,212 +1,325 @@
-"""Start, watch and end: what is passing is outlasted, a stop is heeded at any time, and the end takes every step."""
+"""A whole run: it ends when it should, lets what is under way finish, and gives back what it cannot."""
 
 from __future__ import annotations
 
 import asyncio
-import gc
-from typing import TYPE_CHECKING, Any
+import functools
+from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 
-from engine.rig import GROUP, KEY, TARGET, EngineRig, Refusing, book, stored_row
-from fakes.registry import FakeRegistry
+from engine.rig import KEY, TARGET, EngineRig, Refusing, book
+from fakes.http import Reply
+from fakes.registry import DESK, RECHECK_S, RETRY_S, FakeRegistry, lane_spec
 from filingd.core import events
-from filingd.core.errors import (
-    DiskFaultError,
-    ExitCode,
-    ManifestBusyError,
-    ManifestDamagedError,
-    StoreError,
-)
-from filingd.core.model import State
+from filingd.core.errors import DiskFaultError, DiskFullError, StoreError
+from filingd.core.model import LEASED_STATES, Item, State
 from filingd.engine.supervisor import Until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from filingd.core.model import Request
 
-BUSY = ManifestBusyError("another process has it")
-
-
-def never_returns(begun: asyncio.Event) -> Callable[..., Any]:
-    async def wait(*_: Any, **__: Any) -> Any:
-        begun.set()
-        await asyncio.Event().wait()
-
-    return wait
+NOW = 1_795_000_000.0
 
 
-# ---------------------------------------------------------------- a manifest that is busy
+class DiedError(Exception):
+    """What a part of the engine dies of in these tests."""
 
 
-async def test_a_busy_manifest_is_waited_for_and_told_once_a_minute() -> None:
-    rig = EngineRig()
-    began_s = rig.clock.elapsed_s
-    for _ in range(70):
-        await rig.supervisor.outlast_busy(BUSY)
-    assert rig.clock.elapsed_s - began_s == pytest.approx(70.0)
-    assert len(rig.log.of(events.ALARM_RAISED, kind="manifest_busy")) == 2
+def longer_than(stamps: list[float], count: int) -> bool:
+    return len(stamps) > count
 
 
-async def test_a_stop_ends_the_wait_for_a_busy_manifest() -> None:
-    rig = EngineRig()
-    waiting = asyncio.create_task(rig.supervisor.outlast_busy(BUSY))
-    await asyncio.sleep(0)
+def leased(rig: EngineRig) -> list[str]:
+    return [row.key for row in rig.manifest.rows.values() if row.state in LEASED_STATES]
+
+
+async def held_run(rig: EngineRig, until: Until = Until.STOPPED) -> asyncio.Task[None]:
+    """A run with exchanges that are open until the test opens their gate."""
+    engine = await rig.begin(until)
+    await rig.until(lambda: rig.http.open_now)
+    return engine
+
+
+# ------------------------------------------------------------------------------------------ ending by itself
+
+
+async def test_a_run_until_sealed_ends_when_every_shelf_is_sealed() -> None:
+    rig = EngineRig(FakeRegistry(shelves=5))
+    await rig.run(Until.SEALED)
+    assert all(group.sealed_at for group in rig.manifest.kept_groups.values())
+    assert len(rig.http.requests) == 10
+    rig.check_agreement()
+    assert rig.log.of(events.DAEMON_STOPPED, reason="done", interrupted=0)
+
+
+async def test_a_second_run_asks_for_nothing() -> None:
+    rig = EngineRig(FakeRegistry(shelves=5))
+    await rig.run(Until.SEALED)
+    published = dict(rig.store.published)
+    for until in (Until.SEALED, Until.IDLE):
+        await rig.run(until)
+    assert len(rig.http.requests) == 10
+    assert rig.store.published == published
+
+
+async def test_a_run_until_idle_ends_when_nothing_is_due_any_more_though_not_all_is_there() -> None:
+    rig = EngineRig(respond=lambda _: Reply(500))
+    await rig.run(Until.IDLE)
+    assert {row.due_at for row in rig.manifest.rows.values()} == {NOW + RETRY_S}
+    assert rig.clock.now() < NOW + RETRY_S
+    assert len(rig.http.requests) == 2
+
+
+async def test_a_run_until_sealed_goes_on_until_what_failed_is_there() -> None:
+    replies = [Reply(500)] * 3
+    rig = EngineRig(respond=lambda request: replies.pop() if replies else Reply(200, book(request.url)))
+    await rig.run(Until.SEALED)
+    assert rig.clock.now() >= NOW + RETRY_S
+    rig.check_agreement()
+
+
+async def test_a_run_does_not_end_before_the_sweep_is_through() -> None:
+    rig = EngineRig(FakeRegistry(shelves=0))
+    files, gate = rig.store.files, asyncio.Event()
+
+    async def slow_files(prefix: str) -> object:
+        await gate.wait()
+        return await files(prefix)
+
+    rig.store.files = slow_files  # type: ignore[method-assign, assignment]
+    engine = await rig.begin(Until.IDLE)
+    await rig.clock.sleep(30.0)
+    assert not engine.done()
+    gate.set()
+    await rig.ended(engine)
+
+
+async def test_second_looks_come_by_themselves_when_they_are_due() -> None:
+    rig = EngineRig(FakeRegistry(leaves=("list",)))
+    engine = await rig.begin()
+    await rig.until(lambda: len(rig.http.requests) == 1)
+    await rig.clock.sleep(RECHECK_S + 61.0)
+    assert len(rig.http.requests) == 2
     rig.supervisor.stop()
-    with pytest.raises(ManifestBusyError):
-        await waiting
-    with pytest.raises(ManifestBusyError):
-        await rig.supervisor.outlast_busy(BUSY)
+    await rig.ended(engine)
+    rig.check_agreement()
 
 
-async def test_a_manifest_that_is_busy_at_the_end_is_left_to_the_next_start() -> None:
-    rig = EngineRig()
-    running = await rig.begin()
-    await rig.until(lambda: rig.manifest.kept_groups and rig.row().state is State.STORED)
-    rig.manifest.rows[KEY] = stored_row(book(), state=State.RECHECKING)
-    refusing = Refusing(rig.manifest, "record", BUSY, times=99)
-    rig.rescue._manifest = refusing
+async def test_what_another_process_wrote_is_noticed() -> None:
+    rig = EngineRig(FakeRegistry(shelves=0))
+    engine = await rig.begin()
+    await rig.clock.sleep(30.3)
+    rig.manifest.rows[KEY] = Item(KEY, DESK, due_at=rig.clock.now())
+    rig.manifest.touch_elsewhere()
+    await rig.clock.sleep(1.0)
+    assert len(rig.http.requests) == 1
     rig.supervisor.stop()
-    await running
-    assert refusing.left < 99
-    assert rig.row().state is State.RECHECKING
+    await rig.ended(engine)
+
+
+# ------------------------------------------------------------------------------------------ being stopped
+
+
+async def test_told_to_stop_it_begins_nothing_new_and_lets_what_is_under_way_finish() -> None:
+    gate = asyncio.Event()
+    rig = EngineRig(FakeRegistry(shelves=9), lambda _: Reply(200, book(), gate=gate))
+    engine = await held_run(rig)
+    under_way = rig.http.open_now
+    rig.supervisor.stop()
+    await rig.clock.sleep(2.0)
+    assert not engine.done()
+    gate.set()
+    await rig.ended(engine)
+    assert rig.clock.now() < NOW + 5.0
+    stored = [row for row in rig.manifest.rows.values() if row.state is State.STORED]
+    assert len(stored) == under_way == len(rig.http.requests)
+    assert leased(rig) == []
+    rig.check_agreement()
+    assert rig.log.of(events.DAEMON_STOPPING, reason="told", active=under_way)
     assert rig.log.of(events.DAEMON_STOPPED, reason="told", interrupted=0)
 
 
-async def test_a_busy_manifest_that_ends_a_run_is_something_outside() -> None:
-    rig = EngineRig()
-    rig.manifest_port = Refusing(rig.manifest, "changed_elsewhere", BUSY)
-    with pytest.raises(ManifestBusyError) as caught:
-        await rig.run(Until.STOPPED)
-    assert caught.value.exit_code is ExitCode.UNAVAILABLE
-    assert rig.log.of(events.DAEMON_STOPPED, reason="died")
-
-
-# ---------------------------------------------------------------- the end
-
-
-async def test_every_step_of_the_end_is_taken_whatever_one_of_them_raises(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    rig = EngineRig()
-    running = await rig.begin()
-    await rig.until(lambda: rig.row().state is State.STORED if KEY in rig.manifest.rows else False)
-    rig.manifest.rows[KEY] = stored_row(book(), state=State.RECHECKING)
-    rig.lane.close = Refusing(rig.lane, "close", ManifestDamagedError("first")).close  # type: ignore[method-assign]
-    rig.worker.desk.drain = Refusing(rig.worker.desk, "drain", StoreError("then")).drain  # type: ignore[method-assign]
+async def test_what_does_not_finish_within_the_grace_period_is_cut_kept_and_given_back() -> None:
+    never = asyncio.Event()
+    reply = Reply(200, book(), {"ETag": '"one"'}, body_gate=never)
+    rig = EngineRig(FakeRegistry(shelves=9), lambda _: reply, grace_period_s=5.0)
+    engine = await held_run(rig)
+    under_way, began_at = rig.http.open_now, rig.clock.now()
     rig.supervisor.stop()
-    with pytest.raises(ManifestDamagedError, match="first"):
-        await running
-    assert rig.row().state is State.STORED, "what was leased was given back all the same"
-    assert rig.log.of(events.DAEMON_STOPPED, interrupted=1)
-    del running
-    gc.collect()
-    assert "Traceback" not in capsys.readouterr().err
+    await rig.ended(engine)
+    assert rig.clock.now() == pytest.approx(began_at + 5.0)
+    assert leased(rig) == []
+    assert {(row.state, row.attempts) for row in rig.manifest.rows.values()} == {(State.DUE, 0)}
+    assert len(rig.store.partials) == under_way
+    assert {name for name in rig.store.published if name.endswith(".zip")} == set()
+    assert rig.log.of(events.DAEMON_STOPPED, interrupted=under_way)
+    assert rig.http.open_now == 0
 
 
-async def test_all_parts_that_died_are_heard_and_the_first_is_told(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+async def test_a_stop_while_nothing_is_under_way_is_at_once() -> None:
     rig = EngineRig()
-    rig.build()
-    told: list[dict[str, Any]] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
-    rig.reconciler.run = Refusing(rig.reconciler, "run", StoreError("one")).run  # type: ignore[method-assign]
-    rig.planner.run = Refusing(rig.planner, "run", StoreError("two")).run  # type: ignore[method-assign]
-    with pytest.raises(StoreError):
-        await rig.supervisor.run(Until.STOPPED)
-    rig.supervisor._helpers.clear()
-    gc.collect()
-    assert told == []
-    assert capsys.readouterr().err == ""
-
-
-# ---------------------------------------------------------------- the start
-
-
-async def test_a_stop_while_the_last_run_is_settled_is_heeded_at_once_and_leaves_the_leases() -> None:
-    rig = EngineRig()
-    rig.manifest.rows[KEY] = stored_row(book(), state=State.RECHECKING)
-    rig.store.published[TARGET] = book("a newer one, not recorded yet")
-    begun = asyncio.Event()
-    rig.store.check = never_returns(begun)  # type: ignore[method-assign]
-    running = await rig.begin()
-    await begun.wait()
+    engine = await rig.begin()
+    await rig.clock.sleep(100.0)
+    began_at = rig.clock.now()
     rig.supervisor.stop()
-    async with asyncio.timeout(10):
-        await running
-    assert rig.row().state is State.RECHECKING, "nobody knows yet what lies there: the next start looks"
-    assert rig.log.of(events.DAEMON_STOPPED, reason="told")
+    rig.supervisor.stop()
+    await rig.ended(engine)
+    assert rig.clock.now() == began_at
 
 
-async def test_what_goes_wrong_at_the_start_is_raised_and_the_end_is_told() -> None:
+async def test_a_stop_before_the_run_begins_is_not_lost() -> None:
     rig = EngineRig()
-    rig.manifest_port = Refusing(rig.manifest, "leased_items", ManifestDamagedError("torn"))
-    with pytest.raises(ManifestDamagedError, match="torn"):
-        await rig.run()
-    assert rig.log.of(events.DAEMON_STOPPED, reason="died")
+    rig.supervisor.stop()
+    await rig.supervisor.run(Until.STOPPED)
+    assert rig.http.requests == []
+    assert leased(rig) == []
 
 
-# ---------------------------------------------------------------- the sweep
+@pytest.mark.parametrize("body", ["edition one", "edition two!"])
+async def test_a_body_that_is_being_exchanged_at_the_end_of_the_grace_period_is_recorded_all_the_same(
+    body: str,
+) -> None:
+    """Cut between the exchange and its row, the row would speak of bytes that are not there any more."""
+    rig = EngineRig(FakeRegistry(leaves=("list",)))
+    await rig.attempt()
+    rig.manifest.rows[KEY] = replace(rig.row(), due_at=NOW)
+    rig.http._respond = lambda _: Reply(200, book(body))
+    stage = rig.store.stage
+    published = asyncio.Event()
+
+    async def slow_stage(target: str, *given: object) -> object:
+        staged = await stage(target, *given)  # type: ignore[arg-type]  # passed on as they came
+        publish = staged.publish
+
+        async def slow_publish(previous_to: str | None) -> str:
+            place = await publish(previous_to)
+            published.set()
+            await rig.clock.sleep(60.0)
+            return place
+
+        staged.publish = slow_publish  # type: ignore[method-assign]
+        return staged
+
+    rig.store.stage = slow_stage  # type: ignore[method-assign, assignment]
+    engine = await rig.begin()
+    await published.wait()
+    rig.supervisor.stop()
+    await rig.ended(engine)
+    assert rig.row().version == 2
+    assert rig.store.published[TARGET] == book(body)
+    rig.check_agreement()
+
+
+async def test_a_lane_is_not_faster_after_a_stop_and_a_start() -> None:
+    registry = FakeRegistry(shelves=30, leaves=("list",), lanes=[lane_spec(calls_per_s=2.0, burst=1)])
+    rig = EngineRig(registry)
+    stamps: list[float] = []
+
+    def respond(_: Request) -> Reply:
+        stamps.append(rig.clock.elapsed_s)
+        return Reply(200, book())
+
+    rig.http._respond = respond
+    for _ in range(10):
+        engine = await rig.begin()
+        await rig.until(functools.partial(longer_than, stamps, len(stamps)))
+        rig.supervisor.stop()
+        await rig.ended(engine)
+    assert all(later - earlier >= 1.0 for earlier, later in zip(stamps, stamps[2:], strict=False))
+
+
+# ------------------------------------------------------------------------------------------ when a part dies
 
 
 @pytest.mark.parametrize(
-    ("error", "kind"), [(DiskFaultError("EIO"), "sweep_failed"), (ZeroDivisionError(), "defect")]
+    "call", ["groups", "counts", "changed_elsewhere", "scheduled_counts", "next_due_at", "lease"]
 )
-async def test_a_sweep_that_cannot_go_on_is_told_and_the_mirror_goes_on(error: Exception, kind: str) -> None:
+async def test_a_part_that_dies_stops_the_run_in_order_and_its_error_is_raised(call: str) -> None:
+    rig = EngineRig(FakeRegistry(shelves=0))
+    rig.manifest.rows[KEY] = Item(KEY, DESK, due_at=NOW + 1e6)
+    engine = await rig.begin()
+    await rig.clock.sleep(2.0)
+    failing = Refusing(rig.manifest, call, DiedError(call), times=10**6)
+    for part in (rig.planner, rig.supervisor._engine.heartbeat, rig.lane):
+        part._manifest = failing  # a manifest that fails from now on
+    object.__setattr__(rig.supervisor._engine, "manifest", failing)
+    with pytest.raises(DiedError, match=call):
+        await rig.ended(engine)
+    assert leased(rig) == []
+    assert rig.log.of(events.DAEMON_STOPPED)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (DiedError("odd"), "defect"),
+        (DiskFaultError("broken"), "sweep_failed"),
+        (DiskFullError("full"), "sweep_failed"),
+    ],
+)
+async def test_a_sweep_that_fails_is_told_and_the_work_goes_on(error: Exception, kind: str) -> None:
     rig = EngineRig()
-    rig.build()
-    rig.rescue.sweep = Refusing(rig.rescue, "sweep", error).sweep  # type: ignore[method-assign]
-    await rig.supervisor.run(Until.SEALED)
-    assert rig.log.of(events.ALARM_RAISED, kind=kind)
-    assert rig.log.of(events.DAEMON_STOPPED, reason="done")
+    rig.store_port = Refusing(rig.store, "files", error)
+    await rig.run(Until.SEALED)
     rig.check_agreement()
+    (alarm,) = rig.log.of(events.ALARM_RAISED, kind=kind)
+    assert str(error) in alarm["detail"]
 
 
-async def test_a_stop_after_a_sweep_that_failed_is_no_failure() -> None:
+async def test_a_manifest_that_fails_in_the_sweep_ends_the_run_at_once_with_its_error() -> None:
     rig = EngineRig()
+    rig.manifest_port = Refusing(rig.manifest, "page", StoreError("It is damaged."))
+    with pytest.raises(StoreError, match="It is damaged"):
+        await rig.run(Until.STOPPED)
+
+
+async def test_a_part_that_dies_lets_the_transfers_under_way_finish_first() -> None:
+    gate = asyncio.Event()
+    rig = EngineRig(respond=lambda _: Reply(200, book(), gate=gate))
+    engine = await held_run(rig)
+    beat = rig.supervisor._engine.heartbeat
+
+    async def die() -> None:
+        raise DiedError("heartbeat")
+
+    beat.beat = die  # type: ignore[method-assign]
+    await rig.until(lambda: rig.log.of(events.DAEMON_STOPPING))
+    gate.set()
+    with pytest.raises(DiedError):
+        await rig.ended(engine)
+    assert {row.state for row in rig.manifest.rows.values()} == {State.STORED}
+    assert rig.log.of(events.DAEMON_STOPPING, reason="died")
+
+
+async def test_a_manifest_that_fails_in_the_middle_of_an_item_ends_the_run_with_its_error() -> None:
+    rig = EngineRig()
+    rig.manifest_port = Refusing(rig.manifest, "record", StoreError("It is closed."), times=10**6)
     rig.build()
-    rig.rescue.sweep = Refusing(rig.rescue, "sweep", DiskFaultError("EIO")).sweep  # type: ignore[method-assign]
-    running = asyncio.create_task(rig.supervisor.run(Until.STOPPED))
-    await rig.until(lambda: rig.log.of(events.ALARM_RAISED, kind="sweep_failed"))
-    rig.supervisor.stop()
-    await running
-    assert rig.log.of(events.DAEMON_STOPPED, reason="told")
+    for key in rig.registry.expected(NOW):
+        rig.manifest.rows[key] = Item(key, DESK, due_at=NOW)
+    with pytest.raises(StoreError, match="It is closed"):
+        await rig.supervisor.run(Until.SEALED)
 
 
-# ---------------------------------------------------------------- other processes
-
-
-async def test_a_seal_that_another_process_took_back_is_judged_anew() -> None:
-    rig = EngineRig(FakeRegistry(2))
-    running = await rig.begin()
-    await rig.until(lambda: len(rig.log.of(events.DAY_SEALED)) == 2)
-    group = rig.manifest.kept_groups[GROUP]
-    await rig.unsealer.unseal(group.key, TARGET, "its seal did not hold")
-    await rig.clock.sleep(60.0)
-    assert rig.manifest.kept_groups[GROUP].sealed_at is None, "nothing was noticed yet"
-    rig.manifest.touch_elsewhere()
-    await rig.until(lambda: len(rig.log.of(events.DAY_SEALED)) == 3)
-    rig.supervisor.stop()
-    await running
-    rig.check_agreement()
-
-
-async def test_a_command_that_writes_all_the_time_has_open_days_judged_only_now_and_then() -> None:
+async def test_a_disk_that_fails_under_the_room_gate_ends_the_run_with_its_error() -> None:
     rig = EngineRig()
-    rig.registry.open_reasons[GROUP] = "a page is missing"
-    running = await rig.begin()
-    await rig.until(lambda: rig.log.of(events.DAY_OPEN))
-    noted: list[str] = []
-    note = rig.reconciler.note
+    engine = await rig.begin()
+    await rig.clock.sleep(1.0)
+    rig.store.refusals["free_bytes"] = DiskFaultError("gone")
+    with pytest.raises(DiskFaultError, match="gone"):
+        await rig.ended(engine)
 
-    def noting(groups: Iterable[str]) -> None:
-        noted.extend(groups := list(groups))
-        note(groups)
 
-    rig.reconciler.note = noting  # type: ignore[method-assign]
-    for _ in range(60):
-        rig.manifest.touch_elsewhere()
-        await rig.clock.sleep(1.0)
+async def test_a_full_disk_does_not_keep_a_run_from_ending_in_order() -> None:
+    rig = EngineRig()
+    engine = await rig.begin()
+    await rig.clock.sleep(5.0)
+    failing = Refusing(rig.manifest, "save_lane", DiskFullError("full"), times=10**6)
+    rig.lane.pacer._save = failing.save_lane
+    rig.manifest.rows[KEY] = Item(KEY, DESK, State.ACTIVE, due_at=None)
     rig.supervisor.stop()
-    await running
-    assert 3 <= noted.count(GROUP) <= 6
+    await rig.ended(engine)
+    assert rig.log.of(events.DAEMON_STOPPED)
+    assert leased(rig) == []
