@@ -72,6 +72,7 @@ def test_a_retry_makes_everything_due_but_what_is_under_way(writer: ManifestWrit
         "g/EMPTY": (State.DUE, NOW, 0),
         "g/ABSENT": (State.DUE, NOW, 0),
         "g/QUARANTINED": (State.DUE, NOW, 0),
+        "g/REASKING": (State.REASKING, None, 7),
     }
     assert_exact(writer)
 
@@ -199,7 +200,7 @@ with ManifestReader(Path(sys.argv[1])) as reader:
 def test_a_user_who_may_only_read_can_look(tmp_path: Path, beside_a_daemon: bool) -> None:
     folder = tmp_path / "store"
     folder.mkdir(mode=0o755)
-    for parent in (tmp_path, *list(tmp_path.parents)[:2]):
+    for parent in (tmp_path, *list(tmp_path.parents)[:-2]):
         parent.chmod(parent.stat().st_mode | 0o055)
     writer = ManifestWriter(folder / "manifest.db", clock_now=lambda: NOW)
     one_in_every_state(writer)

@@ -32,6 +32,7 @@ INSERT INTO "items" VALUES('nbb/authentic/2026-11-20/3',2,3,0,NULL,0,'naïve REC
 INSERT INTO "items" VALUES('nbb/authentic/2026-11-20/4',1,4,0,1795000000000,0,'naïve EMPTY',0,NULL,NULL,NULL,NULL,0);
 INSERT INTO "items" VALUES('nbb/authentic/2026-11-20/5',2,5,0,1795000000000,0,'naïve ABSENT',0,NULL,NULL,NULL,NULL,0);
 INSERT INTO "items" VALUES('nbb/authentic/2026-11-20/6',1,6,0,1795000000000,0,'naïve QUARANTINED',0,NULL,NULL,NULL,NULL,0);
+INSERT INTO "items" VALUES('nbb/authentic/2026-11-20/7',2,7,0,NULL,0,'naïve REASKING',0,NULL,NULL,NULL,NULL,0);
 CREATE TABLE lane_states (
         name TEXT NOT NULL PRIMARY KEY,
         boot_id TEXT NOT NULL,
@@ -62,6 +63,7 @@ INSERT INTO "state_counts" VALUES(3,1);
 INSERT INTO "state_counts" VALUES(4,1);
 INSERT INTO "state_counts" VALUES(5,1);
 INSERT INTO "state_counts" VALUES(6,1);
+INSERT INTO "state_counts" VALUES(7,1);
 CREATE TABLE versions (
         key TEXT,
         number INTEGER,
