@@ -94,6 +94,10 @@ def test_every_event_the_program_writes_keeps_to_the_catalogue(
 def test_every_event_of_the_catalogue_is_written_somewhere() -> None:
     package = Path(events.__file__).parents[1]
     code = "\n".join(file.read_text() for file in package.rglob("*.py") if file != Path(events.__file__))
-    named = {name: value for name, value in vars(events).items() if isinstance(value, str) and value in events.CATALOGUE}
+    named = {
+        name: value
+        for name, value in vars(events).items()
+        if isinstance(value, str) and value in events.CATALOGUE
+    }
     assert len(named) == len(events.CATALOGUE)
     assert [name for name in named if f"events.{name}" not in code] == []
