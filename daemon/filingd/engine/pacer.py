@@ -118,14 +118,18 @@ class LanePacer:
         await self._until_durable(self._changes)
         return after
 
+    def shut(self) -> None:
+        """Release nothing more, from this very moment on."""
+        self._closed = True
+        self._wake()
+
     async def close(self) -> None:
         """Release nothing more and record exactly when the last call was released.
 
         Raises:
             Exception: whatever `save` raised.
         """
-        self._closed = True
-        self._wake()
+        self.shut()
         if self._changes:
             exact_s = 0.0 if math.isinf(self._released_until_s) else self._released_until_s
             self._put(replace(self._state, reserved_until_s=exact_s))

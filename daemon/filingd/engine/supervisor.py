@@ -253,6 +253,8 @@ class Supervisor:
                         grace_period_s=self._grace_period_s)  # fmt: skip
         engine.worker.stopping = True
         engine.room.end()
+        for lane in engine.lanes.values():  # all of them before the first is waited for: its disk may be slow
+            lane.pacer.shut()
         for lane in engine.lanes.values():
             await self._tried(lane.close(), failures)
         for task in self._workers - engine.worker.busy:
