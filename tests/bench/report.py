@@ -24,10 +24,9 @@ BENCHMARKS = {
     "small_documents": "Small documents",
     "manifest": "Manifest",
     "limiter": "Limiter",
-    "memory": "Memory",
     "command_line": "Command line",
 }
-PEERS = (("nginx", "-v"), ("curl", "--version"), ("aria2c", "--version"), ("rclone", "--version"), ("unzip", "-v"),
+PEERS = (("nginx", "-v"), ("curl", "--version"), ("aria2c", "--version"), ("unzip", "-v"),
          ("openssl", "version"))  # fmt: skip
 
 
