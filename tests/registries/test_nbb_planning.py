@@ -324,3 +324,38 @@ def test_what_is_wanted_again_too_late_says_so_once() -> None:
     late = one(rules(EXTRACT), dropped(item_for(FRIDAY, "pdf", state=State.DUE, due_at=NOW)), now)
     assert (late.state, late.reason) == (State.ABSENT, "no_route")
     assert one(rules(EXTRACT), late, now) is late
+
+
+@pytest.mark.parametrize("state", [State.DUE, State.QUARANTINED])
+def test_what_a_clock_that_was_ahead_put_off_is_taken_up_again(state: State) -> None:
+    key = timeline.key_for(dt.date(2026, 11, 20), "json")
+    put_off = Item(
+        key,
+        EXTRACT,
+        state,
+        0,
+        NOW + 90 * DAY_S,
+        reason="nothing_published",
+        nothing_count=2,
+        nothing_at=NOW + 80 * DAY_S,
+    )
+    configured = rules(since=dt.date(2026, 11, 20))
+    after = planned(configured, NOW, {key: put_off})[key]
+    assert after.due_at == timeline.first_open_at(configured, dt.date(2026, 11, 20))
+    assert (after.nothing_count, after.nothing_at, after.attempts) == (0, None, 0)
+
+
+def test_a_wait_that_the_rules_allow_is_left_alone() -> None:
+    key = timeline.key_for(dt.date(2026, 11, 20), "json")
+    waits = Item(
+        key,
+        EXTRACT,
+        State.DUE,
+        0,
+        NOW + 20 * 3600,
+        reason="missing_though_listed",
+        nothing_count=3,
+        nothing_at=NOW,
+    )
+    after = planned(rules(since=dt.date(2026, 11, 20)), NOW, {key: waits}).get(key, waits)
+    assert (after.due_at, after.nothing_count) == (waits.due_at, 3)

@@ -26,7 +26,7 @@ NO_LONGER_SERVED = "no_longer_served"
 AT_WINDOW_EDGE = "at_window_edge"
 _ALARMING = frozenset({NOTHING_ON_A_WORKING_DAY, MISSING_THOUGH_LISTED, DOCUMENTS_WITHOUT_REFERENCES})
 
-_OLD_DAYS_FACTOR = 7  # past both windows' edge a day that stays away is asked for once a week
+OLD_DAYS_FACTOR = 7  # past both windows' edge a day that stays away is asked for once a week
 _FRESH_DAYS = 2  # younger days may simply be published late
 
 
@@ -140,7 +140,7 @@ def _ask_again_at(question: Question, asked: int) -> float:
     rules, rounds = question.rules, asked // len(question.serving)
     first_s = rules.not_yet_interval_s if _may_be_late(question) else rules.empty_interval_s
     is_old = question.age_days > rules.edge_give_up_age_days
-    cap_s = rules.ask_again_cap_s * (_OLD_DAYS_FACTOR if is_old else 1)
+    cap_s = rules.ask_again_cap_s * (OLD_DAYS_FACTOR if is_old else 1)
     return question.now + min(first_s * 2.0 ** min(rounds - 1, 16), max(cap_s, first_s))
 
 

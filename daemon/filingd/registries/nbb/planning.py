@@ -10,6 +10,8 @@ from filingd.core import calendar
 from filingd.core.lifecycle import Event, next_state
 from filingd.core.model import LEASED_STATES, Change, Item, State, leaf_of
 from filingd.registries.nbb import timeline
+from filingd.registries.nbb.emptiness import OLD_DAYS_FACTOR
+from filingd.registries.nbb.rules import DAY_S
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -55,7 +57,7 @@ def _planned(rules: NbbRules, key: str, known: Item | None, now: float) -> Chang
         return _revived(rules, known, where, now)
     if known.due_at is None:
         return _compared_again(rules, known, now)
-    after = _without_route(known, where) if where.opens_at is None else _moved(known, where)
+    after = _without_route(known, where) if where.opens_at is None else _moved(rules, known, where, now)
     return None if after == known else Change(known.state, after)
 
 
@@ -64,13 +66,25 @@ def _new_item(key: str, where: Place) -> Item:
     return Item(key, where.lane, state, where.priority, where.opens_at, reason=where.reason)
 
 
-def _moved(known: Item, where: Place) -> Item:
+def _moved(rules: NbbRules, known: Item, where: Place, now: float) -> Item:
     moved = replace(known, lane=where.lane, priority=where.priority)
+    if known.state not in _KEPT_STATES and _waits_beyond_reason(rules, known, where, now):
+        # The clock was ahead when it was asked for: neither that wait nor that evidence means anything.
+        return replace(
+            moved, due_at=where.opens_at, reason=where.reason, attempts=0, nothing_count=0, nothing_at=None
+        )
     never_asked = known.state is State.DUE and timeline.refusals_of(known) == 0
     if never_asked and known.reason in _CALENDAR_REASONS:
         # It may open earlier than was thought: a product was subscribed, the settling hour was changed.
         return replace(moved, due_at=where.opens_at, reason=where.reason)
     return moved
+
+
+def _waits_beyond_reason(rules: NbbRules, known: Item, where: Place, now: float) -> bool:
+    longest_s = max(rules.ask_again_cap_s * OLD_DAYS_FACTOR, rules.give_up_pause_s, rules.retry_cap_s,
+                    rules.empty_interval_s, rules.not_yet_interval_s, DAY_S)  # fmt: skip
+    latest_at = max(now + longest_s, where.opens_at or 0.0)
+    return known.due_at is not None and known.due_at > latest_at
 
 
 def _without_route(known: Item, where: Place) -> Item:
