@@ -27,6 +27,7 @@ KILLED = -signal.SIGKILL
 CALLS_AT_ONCE = 4
 SOON_S = 3600.0  # what is due within it may be asked for within a test
 END_WITHIN_S = 60.0
+LONGEST_START_S = 20.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,16 +64,21 @@ class Rehearsal:
     def run(self, until: str, kill_at: str | None = None) -> bool:
         """Run to the end, or to the step `kill_at`; whether it was killed there. Checks what has to hold then."""
         environment = {KILL_VARIABLE: kill_at} if kill_at else {}
-        with self.rig.daemon(until=until, environment=environment) as daemon:
+        with self._next_daemon(until, environment) as daemon:
             return self._ended(daemon)
 
     def run_and_kill(self, until: str, after_s: float) -> bool:
         """Run, and kill from outside this long after the first line of the log; whether it was still alive then."""
-        with self.rig.daemon(until=until) as daemon:
+        with self._next_daemon(until, {}) as daemon:
             daemon.wait_for("daemon.started")
             time.sleep(after_s)  # a moment that means nothing: whatever it hits has to hold
             daemon.process.kill()
             return self._ended(daemon)
+
+    def _next_daemon(self, until: str, environment: dict[str, str]) -> DaemonProcess:
+        # A daemon's clock begins when it has started, which takes a while: the next one's must not be behind it.
+        self.rig.admin.clock_advance(LONGEST_START_S)
+        return self.rig.daemon(until=until, environment=environment)
 
     def _ended(self, daemon: DaemonProcess) -> bool:
         ended = daemon.wait(END_WITHIN_S)
@@ -127,6 +133,10 @@ class Rehearsal:
         assert +Counter(waiting) == scheduled, "counters of what is scheduled are wrong"
 
     # ------------------------------------------------------------------ what holds over all
+
+    def asked(self) -> list[tuple[int, str]]:
+        """What was asked so far, and when in the order of all."""
+        return [(entry["sequence"], key_of(entry)) for entry in self.rig.journal()]
 
     def _settled_now(self) -> Committed:
         soon = self.rig.admin.clock() + SOON_S
