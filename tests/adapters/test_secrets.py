@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from filingd.adapters.secrets import Keyring, KeyUnreadableError
+from filingd.adapters.secrets import Keyring, KeyUnreadableError, read_key
 from filingd.core.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -121,3 +121,10 @@ def test_a_reference_of_another_ring_is_refused() -> None:
 def test_the_environment_of_the_process_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FILINGD_TEST_KEY", KEY)
     assert Keyring(["env:FILINGD_TEST_KEY"]).value("env:FILINGD_TEST_KEY") == os.environ["FILINGD_TEST_KEY"]
+
+
+def test_a_pipe_in_place_of_a_key_file_is_refused_at_once(tmp_path: Path) -> None:
+    pipe = tmp_path / "key"
+    os.mkfifo(pipe, 0o600)
+    with pytest.raises(KeyUnreadableError, match="is no file"):
+        read_key(f"file:{pipe}", {})

@@ -111,7 +111,8 @@ def _from_credential(name: str, reference: str, environment: Mapping[str, str]) 
 def _from_file(path: Path, reference: str, *, private: bool) -> str:
     """The text of a key file. systemd guards its own folder, so only other files have to be private."""
     try:
-        with path.open("rb") as file:
+        # Without waiting: a pipe in place of the file would hold up the start for ever.
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
             mode = os.fstat(file.fileno()).st_mode
             data = file.read(_LONGEST_KEY + 1)
     except FileNotFoundError:
@@ -122,7 +123,9 @@ def _from_file(path: Path, reference: str, *, private: bool) -> str:
         ) from None
     if private and mode & (stat.S_IROTH | stat.S_IWOTH):
         raise KeyUnreadableError(f"{reference}: everybody may read or change {path}. Run: chmod o-rwx {path}")
-    return data.decode("utf-8", "replace")
+    if not stat.S_ISREG(mode):
+        raise KeyUnreadableError(f"{reference}: {path} is no file. Put the key into a file of its own.")
+    return data.decode("utf-8-sig", "replace")
 
 
 def _checked(text: str, reference: str) -> str:

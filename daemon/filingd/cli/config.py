@@ -48,7 +48,7 @@ def _report(path: Path, settings: Settings) -> dict[str, Any]:
     nbb = None if settings.nbb is None else _nbb_report(settings.nbb)
     keys = [] if nbb is None else [key for product in nbb["products"].values() for key in product["keys"]]
     return {
-        "ok": all(key["state"] != MISSING for key in keys),
+        "ok": nbb is not None and all(key["state"] != MISSING for key in keys),
         "config": str(path),
         "store": str(settings.store.path),
         "keep_free": format_size(settings.store.keep_free_bytes),
