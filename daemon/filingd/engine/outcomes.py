@@ -66,8 +66,8 @@ class Outcomes:
         """Whether the item's body was exchanged and its row does not say so."""
         return item.key in self._unsealer.unrecorded
 
-    async def carry_out(self, made: Made, fetched: Fetched, verdict: Verdict) -> Item:
-        """Do what the verdict says; returns the item as recorded.
+    async def carry_out(self, made: Made, fetched: Fetched, verdict: Verdict, judged_at: float) -> Item:
+        """Do what the verdict, passed at `judged_at`, says; returns the item as recorded.
 
         Raises:
             DiskFullError, DiskFaultError: publishing was refused; nothing was recorded.
@@ -75,11 +75,19 @@ class Outcomes:
         if isinstance(verdict, Stored):
             return await self._stored(made, fetched, verdict)
         await self._refuse_body(made, fetched, verdict)
-        return await self.settle(made.item, verdict, request_id=made.request_id, route=made.attempt.route)
+        return await self.settle(
+            made.item, verdict, judged_at, request_id=made.request_id, route=made.attempt.route
+        )
 
-    async def settle(self, item: Item, verdict: Verdict, **facts: Any) -> Item:
-        """Record a verdict that stores nothing."""
-        event, changed, name = _settled(item, verdict, self._clock.now())
+    async def settle(
+        self, item: Item, verdict: Verdict, judged_at: float | None = None, **facts: Any
+    ) -> Item:
+        """Record a verdict that stores nothing, passed at `judged_at` (None: now).
+
+        What is counted from an instant (when it was first said that there is nothing) is counted from the one that
+        the verdict counted its own next question from: else that question would come too early to prove anything.
+        """
+        event, changed, name = _settled(item, verdict, self._clock.now() if judged_at is None else judged_at)
         after = replace(changed, state=next_state(item.state, event))
         await self._manifest.record([Change(item.state, after)])
         level = self._log.warning if isinstance(verdict, Failed | Blocked) else self._log.info

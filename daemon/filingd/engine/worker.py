@@ -214,20 +214,18 @@ class Worker:
         return True
 
     async def _conclude(self, lane: Lane, made: Made, fetched: Fetched, key_index: int) -> None:
-        verdict = await self._interpret(made, fetched)
+        siblings = {} if made.attempt.is_document else await self._reconciler.holdings(made.item.group)
+        judged_at = self._clock.now()
+        verdict = self._registry.interpret(made.item, made.attempt, fetched.answer, siblings, judged_at)
         await lane.heed(verdict, key_index)
         is_first = made.item.version == 0
         if fetched.document is not None and isinstance(verdict, Stored) and is_first:
             await self.desk.take(Handed(made, fetched, verdict))
             return
-        await self._outcomes.carry_out(made, fetched, verdict)
+        await self._outcomes.carry_out(made, fetched, verdict, judged_at)
         self._alarm(made.item, verdict)
         if not made.attempt.is_document and not isinstance(verdict, Throttled | Blocked):
             self._reconciler.note([made.item.group])
-
-    async def _interpret(self, made: Made, fetched: Fetched) -> Verdict:
-        siblings = {} if made.attempt.is_document else await self._reconciler.holdings(made.item.group)
-        return self._registry.interpret(made.item, made.attempt, fetched.answer, siblings, self._clock.now())
 
     def _alarm(self, item: Item, verdict: Verdict) -> None:
         if getattr(verdict, "alarm", False) or (isinstance(verdict, Failed) and verdict.gave_up):
