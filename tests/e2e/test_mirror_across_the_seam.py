@@ -22,22 +22,22 @@ SINCE, LAST = "2026-10-06", "2026-11-19"  # ages 45 to 1 on 20 November
 # Nobody can say of a day near the edge that it is empty (NBB reference, section 6.2), so these Sundays have filings.
 FILINGS_AT_THE_EDGE = {"2026-10-17": 2, "2026-10-18": 2}
 CALLS_PER_S, CALLS_AT_ONCE, CALLS_OF_ALL_AT_ONCE = 30, 3, 4
+# What is promised is the release. On a busy machine one call needs longer than another from there to its arrival,
+# and so the windows of the server are shorter by as much.
+ARRIVALS_WINDOW_S = 0.8
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def mirrored(make_shared_rig: Callable[..., Rig]) -> tuple[Rig, DaemonProcess, dict[str, Any]]:
-    """The rig after the first run, the run, and the journal's summary of it over windows a little below a second.
-
-    A busy machine needs up to 50 ms between release and arrival: the windows are shorter by that.
-    """
+    """The rig after the first run, the run, and the journal's summary of it."""
     rig = make_shared_rig(since=SINCE, scale=0.004, filings_on=FILINGS_AT_THE_EDGE, latency_ms=20)
     product = {"calls_per_second": CALLS_PER_S, "concurrency": CALLS_AT_ONCE}
     rig.config.change({"run": {"concurrency": CALLS_OF_ALL_AT_ONCE}})
     rig.config.change({"nbb": {"products": {"extract": product, "authentic-archive": product}}})
     daemon = rig.run()
-    return rig, daemon, rig.admin.summary(window_s=0.95)
+    return rig, daemon, rig.admin.summary(window_s=ARRIVALS_WINDOW_S)
 
 
 Mirrored = tuple["Rig", "DaemonProcess", dict[str, Any]]
@@ -79,8 +79,18 @@ def test_weekends_are_asked_for_like_any_other_day(mirrored: Mirrored) -> None:
         assert rig.store.seal(sunday)["items"]["references"]["state"] == "empty"
 
 
+def most_in_a_second(daemon: DaemonProcess, lane: str) -> int:
+    """The most calls of a lane that were released in any second, wherever it begins."""
+    released = [
+        dt.datetime.fromisoformat(line["ts"]).timestamp() for line in daemon.lines("item.leased", lane=lane)
+    ]
+    return max(sum(begin <= at < begin + 0.999 for at in released) for begin in released)
+
+
 def test_no_rate_and_no_concurrency_is_ever_above_the_setting(mirrored: Mirrored) -> None:
-    _, _, summary = mirrored
+    _, daemon, summary = mirrored
+    for lane in ("nbb/extract", "nbb/authentic-archive"):
+        assert CALLS_PER_S / 2 < most_in_a_second(daemon, lane) <= CALLS_PER_S
     assert summary["count"] > 200
     assert max(summary["max_arrivals_by_product"].values()) <= CALLS_PER_S
     assert max(summary["max_concurrency_by_product"].values()) <= CALLS_AT_ONCE
