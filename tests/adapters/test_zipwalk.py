@@ -94,7 +94,8 @@ def zips(draw: st.DrawFn) -> bytes:
         method=draw(st.sampled_from([zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])),
         streamed=draw(st.booleans()),
         force_zip64=draw(st.booleans()),
-        comment=draw(st.binary(max_size=40)),
+        # A comment that looks like the end record misleads the judge, zipfile, itself.
+        comment=draw(st.binary(max_size=40).filter(lambda text: b"PK" not in text)),
         folders=("d/",) if draw(st.booleans()) else (),
     )
 
