@@ -148,12 +148,14 @@ async def test_a_full_disk_pauses_documents_like_everything_else_and_costs_no_at
 
 
 async def test_a_manifest_that_fails_ends_the_run_and_leaves_no_document_leased() -> None:
-    rig = EngineRig(cards(30), serve_cards)
+    rig = EngineRig(cards(300), serve_cards)
+    rig.store_port = CountingStore(rig)
     await rig.planner.plan()
     rig.manifest_port = Refusing(rig.manifest, "record", StoreError("It is closed."))
     with pytest.raises(StoreError, match="It is closed"):
         await rig.run(Until.IDLE)
     assert {row.state for row in rig.manifest.rows.values()} <= {State.DUE, State.STORED}
+    assert rig.clock.now() < NOW + 1.0, "nobody waits for a desk that is dead"
 
 
 async def test_a_stop_records_what_was_handed_over() -> None:

@@ -232,14 +232,13 @@ async def test_a_row_that_could_not_be_written_after_the_exchange_follows_the_fi
     rig.check_agreement()
 
 
-async def test_a_manifest_that_cannot_be_written_any_more_leaves_the_item_leased_and_the_day_unsealed() -> (
-    None
-):
+@pytest.mark.parametrize("times", [2, 10**6])
+async def test_an_item_whose_row_cannot_follow_its_file_stays_leased_and_its_day_unsealed(times: int) -> None:
     editions = iter(range(99))
     rig = EngineRig(FakeRegistry(leaves=("list",)), lambda _: Reply(200, book(f"edition {next(editions)}")))
     await rig.run(Until.SEALED)
     rig.manifest.rows[KEY] = replace(rig.row(), due_at=rig.clock.now())
-    rig.manifest_port = Refusing(rig.manifest, "record", DiskFaultError("broken"), times=10**6)
+    rig.manifest_port = Refusing(rig.manifest, "record", DiskFaultError("broken"), times)
     with pytest.raises(DiskFaultError):
         await rig.run(Until.STOPPED)
     assert rig.row().state is State.RECHECKING, "as after a death: the file is not what the row says"

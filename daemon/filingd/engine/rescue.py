@@ -120,6 +120,8 @@ class Rescue:
         try:
             after = await self._agree(item, tally)
         except DiskFaultError as error:
+            if item.key in self._unsealer.unrecorded:
+                raise  # given back with the row it has, the item would speak of another body
             self._tell_fault(item.key, error, tally)
             return await self._back(item, tally, _FAULT_PAUSE_S)
         return after or await self._back(item, tally)
@@ -137,7 +139,10 @@ class Rescue:
             return None
         problem = problem_of(report)
         if problem is None:
-            return await self._adopt(item, report, tally)
+            self._unsealer.unrecorded.add(item.key)
+            after = await self._adopt(item, report, tally)
+            self._unsealer.unrecorded.discard(item.key)
+            return after
         tally.refused += 1
         await self._damage.set_aside(item.key, RESCUED_ROUTE, *problem)
         return await self._lose(item, tally)
