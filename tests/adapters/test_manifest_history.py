@@ -88,7 +88,7 @@ class SameHistory(RuleBasedStateMachine):
     @rule(lane=st.sampled_from(LANES), now=INSTANTS)
     def lease_and_put_back(self, lane: str, now: float) -> None:
         leased: Sequence[Item] = self.both(lambda manifest: manifest.lease(lane, now, 2))
-        ends = {State.ACTIVE: State.DUE, State.RECHECKING: State.STORED}
+        ends = {State.ACTIVE: State.DUE, State.RECHECKING: State.STORED, State.REASKING: State.EMPTY}
         changes = [
             Change(item.state, replace(item, state=ends[item.state], due_at=now + 1, attempts=1))
             for item in leased

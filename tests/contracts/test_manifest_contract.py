@@ -143,6 +143,16 @@ async def test_a_change_from_another_state_than_the_item_has_is_refused_and_says
     assert (await only(manifest)).state is State.DUE
 
 
+async def test_a_change_decided_on_an_older_body_than_the_item_has_now_is_refused(manifest: Manifest) -> None:
+    await plan(manifest, an_item())
+    decided_on = await store(manifest, f"{DAY}/json", due_at=NOW)
+    await store(manifest, f"{DAY}/json", number=2)
+    stale = Change(State.STORED, replace(decided_on, priority=7))
+    with pytest.raises(StoreError, match=r"json .*version 2 already"):
+        await manifest.record([stale])
+    assert (await only(manifest)).version == 2
+
+
 async def test_a_change_of_an_item_that_is_not_there_is_refused_and_says_so(manifest: Manifest) -> None:
     with pytest.raises(StoreError, match=rf"{DAY}/json was expected to be DUE but is not in the manifest"):
         await manifest.record([Change(State.DUE, an_item())])
@@ -357,10 +367,9 @@ async def test_a_verification_is_noted_on_the_current_version_only(manifest: Man
 
 async def test_an_item_without_a_stored_body_has_no_current_version(manifest: Manifest) -> None:
     await plan(manifest, an_item())
-    await store(manifest, f"{DAY}/json")
-    await manifest.record([Change(State.STORED, an_item())])
+    (leased,) = await manifest.lease("extract", NOW, 1)
+    await manifest.record([Change(State.ACTIVE, replace(leased, state=State.EMPTY))])
     assert await manifest.current_versions([f"{DAY}/json"]) == {}
-    assert len(await manifest.versions(f"{DAY}/json")) == 1
 
 
 # ---------------------------------------------------------------- groups, lanes, counters

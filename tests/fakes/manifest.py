@@ -142,6 +142,8 @@ class FakeManifest:
         if change.before is not None and (found is None or found.state != change.before):
             has = "is not in the manifest" if found is None else f"is {found.state.name}"
             raise StoreError(f"Item {key} was expected to be {change.before.name} but {has}.")
+        if found is not None and found.version > change.item.version:
+            raise StoreError(f"Item {key} has version {found.version} already.")
         staged[key] = _as_kept(change.item)
         return True
 

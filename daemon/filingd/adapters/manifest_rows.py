@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 Row = tuple[Any, ...]
 
 ITEM_COLUMNS = (
-    "key, lane_id, state, priority, due_ms, attempts, reason, "
-    "nothing_count, nothing_ms, size_bytes, sha256, stored_ms, version"
+    "key, lane_id, state, priority, due_ms, version, attempts, reason, "
+    "nothing_count, nothing_ms, size_bytes, sha256, stored_ms"
 )
 VERSION_COLUMNS = (
     "key, number, path, size_bytes, sha256, stored_ms, route_id, "
@@ -52,6 +52,7 @@ def item_row(item: Item, lane_id: int) -> Row:
         int(state),
         item.priority,
         None if due_at is None or state in LEASED_STATES else to_ms(due_at),
+        item.version,
         item.attempts,
         item.reason,
         item.nothing_count,
@@ -59,7 +60,6 @@ def item_row(item: Item, lane_id: int) -> Row:
         item.size_bytes,
         item.sha256,
         None if stored_at is None else to_ms(stored_at),
-        item.version,
     )
 
 
@@ -71,6 +71,7 @@ def item_from(row: Row, lane: str) -> Item:
         state,
         priority,
         due_ms,
+        version,
         attempts,
         reason,
         nothing_count,
@@ -78,7 +79,6 @@ def item_from(row: Row, lane: str) -> Item:
         size,
         sha256,
         stored_ms,
-        version,
     ) = row
     return Item(
         key,

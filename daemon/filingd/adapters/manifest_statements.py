@@ -44,10 +44,10 @@ MOST_ROWS_A_STATEMENT = 64  # 64 rows of 13 columns stay under 999 parameters, t
 
 # The first columns of a row, in its order: what a row has now can be compared with what it will have.
 _STANDINGS = (
-    "SELECT json_group_array(json_array(key, lane_id, state, priority, due_ms)) "
+    "SELECT json_group_array(json_array(key, lane_id, state, priority, due_ms, version)) "
     "FROM items WHERE key IN (SELECT value FROM json_each(?))"
 )
-_KEY, _LANE_ID, _STATE, _DUE_MS = 0, 1, 2, 4
+_KEY, _LANE_ID, _STATE, _DUE_MS, _VERSION = 0, 1, 2, 4, 5
 _WRITE_ITEMS = (
     f"INSERT OR ROLLBACK INTO items ({ITEM_COLUMNS}) VALUES ",
     " ON CONFLICT (key) DO UPDATE SET "
@@ -97,7 +97,7 @@ class Draft:
         for before, row, version in changes:
             key = row[_KEY]
             found = rows.get(key) or self.items.get(key) or self._found.get(key)
-            if not _fits(before, key, found):
+            if not _fits(before, row, found):
                 continue
             rows[key] = row
             if version is not None:
@@ -126,17 +126,27 @@ def _moved(counts: Counter[int]) -> list[Row]:
     return [(name, count) for name, count in counts.items() if count]
 
 
-def _fits(before: State | None, key: str, found: Sequence[Any] | None) -> bool:
+def _fits(before: State | None, row: Row, found: Sequence[Any] | None) -> bool:
     """Whether a change applies. A new item that is there already is left as it is: plans may be repeated."""
     if before is None:
         return found is None
-    if found is None or found[_STATE] != before:
-        has = "is not in the manifest" if found is None else f"is {State(found[_STATE]).name}"
+    has = _unlike(before, row[_VERSION], found)
+    if has is not None:
         raise StoreError(
-            f"Item {key} was expected to be {before.name} but {has}: another process "
-            "changed it meanwhile. Nothing was recorded for it; it will be looked at again."
+            f"Item {row[_KEY]} was expected to be {before.name} but {has}: it was changed meanwhile. "
+            "Nothing was recorded for it; it will be looked at again."
         )
     return True
+
+
+def _unlike(before: State, version: int, found: Sequence[Any] | None) -> str | None:
+    """How a row differs from what a change was decided on. A version number never goes back: a row with a higher one
+    came to the same state again by way of another body."""
+    if found is None:
+        return "is not in the manifest"
+    if found[_STATE] != before:
+        return f"is {State(found[_STATE]).name}"
+    return None if found[_VERSION] <= version else f"has version {found[_VERSION]} already"
 
 
 class Statements(Queries):
