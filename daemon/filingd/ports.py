@@ -317,8 +317,13 @@ class Registry(Protocol):
         """What an answer means. `siblings` are the other items of the group, by leaf."""
         ...
 
-    def judge(self, group: str, holdings: Mapping[str, Holding], now: float) -> Judgement:
-        """Whether a group is complete; `holdings` by leaf, with member indexes where they exist."""
+    def judge(
+        self, group: str, holdings: Mapping[str, Holding], now: float, twin: str | None = None
+    ) -> Judgement:
+        """Whether a group is complete; `holdings` by leaf, with member indexes where they exist.
+
+        `twin` is another group that is sealed with the same `core.seal.FINGERPRINT`: then this one cannot be.
+        """
         ...
 
     def target(self, key: str) -> str:

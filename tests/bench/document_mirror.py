@@ -78,7 +78,9 @@ class DocumentRegistry:
             return Stored()
         return Failed(answer.transfer_reason or "refused", now + 1.0)
 
-    def judge(self, group: str, holdings: Mapping[str, Holding], now: float) -> Judgement:
+    def judge(
+        self, group: str, holdings: Mapping[str, Holding], now: float, twin: str | None = None
+    ) -> Judgement:
         return Judgement(("documents are not sealed",), {})
 
     def target(self, key: str) -> str:

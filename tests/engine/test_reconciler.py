@@ -72,6 +72,32 @@ async def test_a_complete_shelf_is_sealed_and_the_row_says_so_last() -> None:
     assert rig.log.of(events.DAY_SEALED, group=GROUP)
 
 
+async def test_of_two_shelves_with_the_same_content_only_the_first_is_sealed_until_the_other_has_its_own() -> (
+    None
+):
+    rig = EngineRig(FakeRegistry(2))
+    rig.registry.fingerprints = {"lib/shelf-1": "abc", "lib/shelf-2": "abc"}
+    await rig.run(Until.IDLE)
+    first, second = await rig.manifest.groups()
+    assert (first.sealed_at is None, second.reasons) == (False, ("a copy of lib/shelf-1",))
+    rig.build()  # nor does a restart forget it
+    await rig.reconciler.reconcile("lib/shelf-2")
+    rig.registry.fingerprints["lib/shelf-2"] = "def"
+    assert (await rig.manifest.groups())[1].sealed_at is None
+    await rig.reconciler.reconcile("lib/shelf-2")
+    assert (await rig.manifest.groups())[1].sealed_at is not None
+
+
+async def test_a_shelf_is_no_copy_of_one_that_holds_something_else_by_now() -> None:
+    rig = EngineRig(FakeRegistry(2))
+    rig.registry.fingerprints = {"lib/shelf-1": "abc", "lib/shelf-2": "abc"}
+    await rig.run(Until.IDLE)
+    rig.registry.fingerprints["lib/shelf-1"] = "def"
+    await rig.reconciler.reconcile("lib/shelf-1")
+    await rig.reconciler.reconcile("lib/shelf-2")
+    assert all(group.sealed_at is not None for group in await rig.manifest.groups())
+
+
 async def test_a_shelf_with_something_missing_is_left_open_with_the_reason() -> None:
     rig = EngineRig()
     await rig.attempt(KEY)

@@ -29,6 +29,7 @@ from filingd.core.model import (
     Throttled,
     leaf_of,
 )
+from filingd.core.seal import FINGERPRINT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -71,6 +72,7 @@ class FakeRegistry:
         self.answers: list[tuple[str, Answer]] = []
         self.open_reasons: dict[str, str] = {}  # shelves that do not agree, and why
         self.refetch: dict[str, float] = {}
+        self.fingerprints: dict[str, str] = {}  # by shelf; shelves without one may be alike
         self.facts: dict[str, int] = {}  # more of them than there are by themselves
 
     def lanes(self) -> Sequence[LaneSpec]:
@@ -101,16 +103,20 @@ class FakeRegistry:
             return wanted.pop(0) if len(wanted) > 1 else wanted[0]
         return _verdict_of(answer, now)
 
-    def judge(self, group: str, holdings: Mapping[str, Holding], now: float) -> Judgement:
+    def judge(
+        self, group: str, holdings: Mapping[str, Holding], now: float, twin: str | None = None
+    ) -> Judgement:
         waiting = [
             f"{leaf}: {holding.item.state.name.lower()}"
             for leaf, holding in holdings.items()
             if holding.item.state not in FINISHED_STATES
         ]
         reasons = [*waiting, *([self.open_reasons[group]] if group in self.open_reasons else [])]
+        reasons += [f"a copy of {twin}"] if twin else []
         refetch = [(key, at) for key, at in self.refetch.items() if key.startswith(f"{group}/")]
         members = {leaf: len(holding.members or ()) for leaf, holding in holdings.items()}
-        return Judgement(tuple(reasons), {"members": members, **self.facts}, tuple(refetch))
+        facts = {"members": members, FINGERPRINT: self.fingerprints.get(group), **self.facts}
+        return Judgement(tuple(reasons), facts, tuple(refetch))
 
     def target(self, key: str) -> str:
         return f"{key}.{'json' if self.is_documents else 'zip'}"

@@ -114,8 +114,9 @@ def holding(
         "pdf_only": sum((m.note or "").endswith("-p") for m in members or ()),
     }
     version = Version(
-        key, 1, f"{dataset}.zip", 10, digest, stored_at, f"extract/{dataset}", "id", facts=facts
-    )
+        key, 1, f"{dataset}.zip", 10, digest, stored_at, f"extract/{dataset}", "id", content_digest=digest,
+        facts=facts,
+    )  # fmt: skip
     item = Item(key, "nbb/extract", state, sha256=digest, stored_at=stored_at, version=1, **more)
     return Holding(item, version, members)
 

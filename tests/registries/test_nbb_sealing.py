@@ -37,12 +37,24 @@ FILINGS = {"2026-00000001": "m01-f", "2026-00000002": "m87-f", "2026-00000003": 
 A, B, P = FILINGS
 
 
-def judge(holdings: Mapping[str, Holding], now: float = NOW, configured: NbbRules | None = None) -> Judgement:
-    return sealing.judge(configured or rules(), GROUP, holdings, now)
+def judge(
+    holdings: Mapping[str, Holding],
+    now: float = NOW,
+    configured: NbbRules | None = None,
+    twin: str | None = None,
+) -> Judgement:
+    return sealing.judge(configured or rules(), GROUP, holdings, now, twin)
 
 
 def day(**changes: Holding) -> dict[str, Holding]:
     return agreeing_day(FRIDAY, FILINGS, NOW) | changes
+
+
+def digest_of_references(holdings: Mapping[str, Holding]) -> bytes:
+    version = holdings["references"].version
+    assert version is not None
+    assert version.content_digest is not None
+    return version.content_digest
 
 
 def empty(dataset: str, **more: Any) -> Holding:
@@ -57,6 +69,7 @@ def test_a_day_in_full_agreement_is_sealed_with_its_facts() -> None:
     assert (judgement.reasons, judgement.refetch, judgement.alarms) == ((), (), ())
     assert judgement.facts == {
         "day": "2026-11-20",
+        "fingerprint": digest_of_references(day()).hex(),
         "filings": 3,
         "pdf_only": 1,
         "counts": {"references": 3, "json": 2, "xbrl": 2, "pdf": 3},
@@ -79,6 +92,16 @@ def test_an_empty_day_is_sealed() -> None:
     assert judgement.reasons == ()
     assert judgement.facts["filings"] == 0
     assert judgement.facts["counts"] == dict.fromkeys(DATASETS, 0)
+
+
+def test_empty_days_are_alike_and_have_no_fingerprint() -> None:
+    assert judge({dataset: empty(dataset) for dataset in DATASETS}).facts["fingerprint"] is None
+
+
+def test_a_day_with_the_filings_of_another_day_stays_open_and_is_fetched_again_whole() -> None:
+    judgement = judge(day(), twin="nbb/authentic/2026-11-19")
+    assert judgement.reasons == ("references: the same filings as 2026-11-19, which is sealed with them",)
+    assert {key for key, _ in judgement.refetch} == {f"{GROUP}/{dataset}" for dataset in DATASETS}
 
 
 def test_a_day_of_pdf_filings_is_sealed_without_json_and_xbrl() -> None:

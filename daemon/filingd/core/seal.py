@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from filingd.core.model import Holding, Version
 
 SEAL_FORMAT = 1
+FINGERPRINT = "fingerprint"  # of the facts: what no two groups can share; None or absent if any two may
 
 
 def iso(instant: float) -> str:

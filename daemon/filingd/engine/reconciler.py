@@ -20,6 +20,7 @@ from filingd.core.model import (
     State,
     leaf_of,
 )
+from filingd.engine.contents import SealedContents
 from filingd.engine.defects import told
 from filingd.engine.recording import record_what_stands
 
@@ -57,6 +58,7 @@ class Reconciler:
         self._steps = steps_seen
         self._unsealer = unsealer
         self._on_scheduled = on_scheduled
+        self._contents = SealedContents(manifest, f"{registry.name}/")
         self._dirty: dict[str, None] = {}
         self._refused: set[str] = set()  # dirty groups that wait because the disk refused something
         self._wake = asyncio.Event()
@@ -124,13 +126,22 @@ class Reconciler:
         if not items or any(item.key in self._unsealer.unrecorded for item in items):
             return  # rows that are known to be wrong are no ground for a seal: whoever rights them says so
         holdings = await self._holdings(items)
-        judgement = await asyncio.to_thread(self._registry.judge, group, holdings, self._clock.now())
+        judgement = await self._judgement(group, holdings)
         known = await self._known(group)
         if judgement.reasons:
             await self._leave_open(known, judgement, items)
         else:
             await self._seal(known, judgement, holdings)
+            self._contents.note_sealed(group, judgement.facts)
         await self._refetch(judgement, {item.key: item for item in items})
+
+    async def _judgement(self, group: str, holdings: Mapping[str, Holding]) -> Judgement:
+        now = self._clock.now()
+        judgement = await asyncio.to_thread(self._registry.judge, group, holdings, now)
+        twin = await self._contents.twin_of(group, judgement.facts)
+        if twin is None:
+            return judgement
+        return await asyncio.to_thread(self._registry.judge, group, holdings, now, twin)
 
     async def holdings(self, group: str) -> Mapping[str, Holding]:
         """The items of a group with their current versions, by leaf; without member indexes."""

@@ -59,8 +59,10 @@ class NbbRegistry:
     ) -> Verdict:
         return answers.interpret(self._rules, item, attempt, answer, siblings, now)
 
-    def judge(self, group: str, holdings: Mapping[str, Holding], now: float) -> Judgement:
-        return sealing.judge(self._rules, group, holdings, now)
+    def judge(
+        self, group: str, holdings: Mapping[str, Holding], now: float, twin: str | None = None
+    ) -> Judgement:
+        return sealing.judge(self._rules, group, holdings, now, twin)
 
     def target(self, key: str) -> str:
         day = timeline.day_of(key).isoformat()

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from filingd.core.model import EMPTY_STATES, HOLDING_STATES, Judgement
+from filingd.core.seal import FINGERPRINT
 from filingd.registries.nbb import timeline
 from filingd.registries.nbb.payloads import (
     STRUCTURED_DATASETS,
@@ -50,9 +51,20 @@ class _Findings:
         self.unexplained[dataset] = self.unexplained.get(dataset, 0) + len(which)
         self.suspects |= {dataset, timeline.REFERENCES}
 
+    def same_as(self, day: str, datasets: Collection[str]) -> None:
+        """The day holds what another one holds: nothing in it can be trusted."""
+        self.add(f"{timeline.REFERENCES}: the same filings as {day}, which is sealed with them")
+        self.suspects |= set(datasets)
 
-def judge(rules: NbbRules, group: str, holdings: Mapping[str, Holding], now: float) -> Judgement:
-    """Whether the day is complete. `holdings` by dataset; member indexes must be there for everything stored."""
+
+def judge(
+    rules: NbbRules, group: str, holdings: Mapping[str, Holding], now: float, twin: str | None = None
+) -> Judgement:
+    """Whether the day is complete. `holdings` by dataset; member indexes must be there for everything stored.
+
+    `twin` is another day that is sealed with the same list of filings. No filing is published twice in the authentic
+    datasets, so one of the two holds the other's: a copied folder, or an answer to another question.
+    """
     findings = _Findings()
     _check_states(rules, holdings, findings)
     if not findings.reasons:
@@ -60,6 +72,8 @@ def judge(rules: NbbRules, group: str, holdings: Mapping[str, Holding], now: flo
     listed = filings_of(_members(holdings, timeline.REFERENCES))
     if not findings.reasons:
         _check_agreement(rules, holdings, listed, findings)
+    if not findings.reasons and twin is not None:
+        findings.same_as(timeline.day_of(twin).isoformat(), rules.datasets)
     return Judgement(
         reasons=tuple(findings.reasons),
         facts=_facts(rules, group, holdings, listed, findings),
@@ -141,6 +155,7 @@ def _facts(
     """For `day.json` and the manifest; plain JSON values, so that they are equal after a round trip."""
     return {
         "day": timeline.day_of(group).isoformat(),
+        FINGERPRINT: _fingerprint(holdings, listed),
         "filings": len(listed),
         "pdf_only": sum(is_pdf_only(model) for model in listed.values()),
         "counts": {dataset: file_count(_members(holdings, dataset)) for dataset in rules.datasets},
@@ -152,6 +167,15 @@ def _facts(
         },
         "unexplained": findings.unexplained,
     }
+
+
+def _fingerprint(holdings: Mapping[str, Holding], listed: Mapping[str, str]) -> str | None:
+    """Of the list of filings; days without any are all alike."""
+    references = holdings.get(timeline.REFERENCES)
+    if not listed or references is None or references.version is None:
+        return None
+    digest = references.version.content_digest
+    return digest.hex() if digest is not None else None
 
 
 def _alarms(rules: NbbRules, holdings: Mapping[str, Holding], listed: Mapping[str, str]) -> tuple[str, ...]:
