@@ -20,8 +20,8 @@ from filingd.cli.root import run
 from filingd.cli.status import expected_days, status_lines
 from filingd.core.errors import ExitCode
 from filingd.core.limits import LaneState
-from filingd.core.model import Change, Group, Item, State, group_of
-from filingd.registries.nbb import emptiness
+from filingd.core.model import Change, Group, Holding, Item, State, group_of, leaf_of
+from filingd.registries.nbb import emptiness, sealing
 from filingd.settings import load
 
 if TYPE_CHECKING:
@@ -289,6 +289,46 @@ def test_a_day_that_is_all_there_and_does_not_agree_wants_to_be_looked_at() -> N
 def test_a_day_that_was_asked_for_is_open_even_if_it_is_due_later() -> None:
     failed = item("2026-11-19", due_at=NOW + 60, attempts=1, reason="connection_lost")
     assert coverage.open_state([failed], NOW, PROOF) is DayState.OPEN
+
+
+def test_the_reasons_of_a_day_that_moves_on_are_those_of_its_items_now(
+    stage: Stage, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stage.open("2026-11-10", [
+        item("2026-11-10", "references", State.STORED, due_at=None),
+        item("2026-11-10", "json", reason="server_error_502", attempts=2),
+        item("2026-11-10", "pdf", State.ACTIVE, due_at=None),
+        item("2026-11-10", "xbrl", State.EMPTY, due_at=None),
+    ], "references: due", "json: due", "pdf: due", "xbrl: due")  # fmt: skip
+    stage.open("2026-11-11", [
+        item("2026-11-11", "references", State.STORED, due_at=None),
+        item("2026-11-11", "json", State.STORED, due_at=None),
+    ], "json: 1 listed but not in the zip: 2026-00000001")  # fmt: skip
+    assert stage.run("--json") == ExitCode.OK
+    days = {day["day"]: day["reasons"] for day in json.loads(capsys.readouterr().out)["coverage"][0]["days"]}
+    assert days["2026-11-10"] == ["json: due (server_error_502)", "pdf: active"]
+    assert days["2026-11-11"] == ["json: 1 listed but not in the zip: 2026-00000001"]
+
+
+@pytest.mark.parametrize("state", State)
+@pytest.mark.parametrize("reason", [None, "server_error_502"])
+def test_the_calendar_words_a_waiting_dataset_as_the_judgement_of_its_day_does(
+    stage: Stage, state: State, reason: str | None
+) -> None:
+    nbb = stage.settings.nbb
+    assert nbb is not None
+    items = [item("2026-11-10", "references", State.DUE)]
+    items += [item("2026-11-10", name, state, reason=reason) for name in ("json", "xbrl", "pdf")]
+    holdings = {leaf_of(each.key): Holding(each) for each in items}
+    judged = sealing.judge(app.nbb_rules(stage.settings, nbb), "nbb/authentic/2026-11-10", holdings, NOW)
+    assert coverage.live_reasons(items) == judged.reasons
+
+
+def test_a_day_whose_files_are_all_there_and_that_nobody_judged_yet_says_so() -> None:
+    there = [item("2026-11-10", "json", State.STORED, due_at=None)]
+    assert coverage.reasons_of(Group("nbb/authentic/2026-11-10", NOW, reasons=coverage.PLANNED), there) == (
+        "not judged yet",
+    )
 
 
 def test_days_and_datasets_that_are_no_longer_wanted_are_not_judged(

@@ -6,7 +6,7 @@ import datetime as dt
 import enum
 from typing import TYPE_CHECKING, NamedTuple
 
-from filingd.core.model import FINISHED_STATES, State
+from filingd.core.model import EMPTY_STATES, FINISHED_STATES, HOLDING_STATES, State, leaf_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -18,6 +18,7 @@ PLANNED = ("planned",)  # the planner's reason for a day nobody has judged yet
 ALARMING_REASONS = frozenset(
     {"nothing_on_a_working_day", "missing_though_listed", "documents_without_references"}
 )
+SETTLED_STATES = HOLDING_STATES | EMPTY_STATES  # what a seal accepts
 _WAITING_REASONS = frozenset({None, "not_published_yet", "waits_for_archive"})
 
 
@@ -93,7 +94,7 @@ def _known(
         state = DayState.EMPTY if _holds_nothing(group) else DayState.SEALED
         return Day(group.key, day, state, (), group.sealed_at)
     items = items_of(group.key)
-    return Day(group.key, day, open_state(items, now, proof), _reasons(group, items))
+    return Day(group.key, day, open_state(items, now, proof), reasons_of(group, items))
 
 
 def _holds_nothing(group: Group) -> bool:
@@ -127,8 +128,19 @@ def _has_not_begun(item: Item, now: float) -> bool:
     return item.state is State.DUE and waits and untried
 
 
-def _reasons(group: Group, items: Sequence[Item]) -> tuple[str, ...]:
+def reasons_of(group: Group, items: Sequence[Item]) -> tuple[str, ...]:
+    """What the items say while they move on; what the last judgement said once nothing moves any more."""
+    if any(item.state not in FINISHED_STATES for item in items):
+        return live_reasons(items)
     if group.reasons and group.reasons != PLANNED:
         return group.reasons
-    said = {item.reason for item in items if item.reason}
-    return tuple(sorted(said)) or ("not asked for yet",)
+    return live_reasons(items) or (("not judged yet",) if items else ("not asked for yet",))
+
+
+def live_reasons(items: Iterable[Item]) -> tuple[str, ...]:
+    """Which datasets keep a day open, in the words of the registry's own judgement: `json: due (connection_lost)`."""
+    return tuple(
+        f"{leaf_of(item.key)}: {item.state.name.lower()}" + (f" ({item.reason})" if item.reason else "")
+        for item in items
+        if item.state not in SETTLED_STATES
+    )

@@ -123,7 +123,8 @@ def known_days(settings: Settings, reader: ManifestReader, now: float, first: dt
 
     def items_of(group: str) -> list[Item]:
         datasets = nbb.authentic if nbb else ()
-        return [item for item in reader.group_items(group) if leaf_of(item.key) in datasets]
+        found = {leaf_of(item.key): item for item in reader.group_items(group)}
+        return [found[dataset] for dataset in datasets if dataset in found]
 
     days = days_of(groups, items_of, wanted, now, proof)
     return [day for day in days if first is None or day.day >= first]

@@ -43,7 +43,13 @@ class DayReport(Struct, frozen=True):
         ),
     ]
     letter: Annotated[str, _says("its letter in the calendar")]
-    reasons: Annotated[list[str], _says("why it is not sealed; empty if it is")]
+    reasons: Annotated[
+        list[str],
+        _says(
+            "why it is not sealed, as of now; empty if it is. While anything of the day is to come: the state of each "
+            "dataset that is not there, such as `json: due (server_error_502)`; then what the last judgement said"
+        ),
+    ]
     sealed_at: Annotated[float | None, _says("since when it is sealed")]
 
 
