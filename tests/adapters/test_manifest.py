@@ -420,7 +420,9 @@ async def test_what_was_recorded_is_read_at_once(manifest: SqliteManifest) -> No
         assert await manifest.items([f"g/{n:03}"])
 
 
-async def test_a_cancelled_lease_gives_its_items_back_as_they_were(manifest: SqliteManifest) -> None:
+async def test_a_cancelled_lease_gives_its_items_back_as_they_were(
+    manifest: SqliteManifest, path: Path
+) -> None:
     items = [due("g/a", state=State.EMPTY), due("g/b"), due("g/c", state=State.STORED)]
     await manifest.record([Change(None, item) for item in items])
     for pauses in range(4):
@@ -430,11 +432,35 @@ async def test_a_cancelled_lease_gives_its_items_back_as_they_were(manifest: Sql
         waiting.cancel()
         outcome = (await asyncio.gather(waiting, return_exceptions=True))[0]
         assert isinstance(outcome, asyncio.CancelledError)
+    await manifest.close()
+    again = await SqliteManifest.open(path, clock_now=clock_now)
+    assert list(await again.page("", 9)) == items
+    assert await again.scheduled_counts() == {"extract": 3}
+    assert (await again.counts())[State.ACTIVE] == 0
+    await again.close()
+
+
+async def test_a_lease_that_is_cancelled_while_it_waits_for_its_turn_is_undone_before_the_manifest_closes(
+    manifest: SqliteManifest, path: Path
+) -> None:
+    await manifest.record([Change(None, due("g/a"))])
+    begun = await statements_seen(manifest, "BEGIN IMMEDIATE")
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        leasing = asyncio.ensure_future(manifest.lease("extract", NOW, 9))
         async with asyncio.timeout(10):
-            while list(await manifest.page("", 9)) != items:
-                await manifest.changed_elsewhere()
-    assert await manifest.scheduled_counts() == {"extract": 3}
-    assert (await manifest.counts())[State.ACTIVE] == 0
+            while not begun:
+                await asyncio.sleep(0)
+        leasing.cancel()
+        ending = asyncio.ensure_future(manifest.close())
+        async with asyncio.timeout(10):
+            while not manifest._writer._closing:
+                await asyncio.sleep(0)
+        other.execute("COMMIT")
+    await ending
+    again = await SqliteManifest.open(path, clock_now=clock_now)
+    assert await again.leased_items() == []
+    await again.close()
 
 
 async def test_close_finishes_what_is_queued(path: Path) -> None:

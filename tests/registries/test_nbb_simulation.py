@@ -106,12 +106,13 @@ class Story:
     def _may_be_denied(self, dataset: str) -> bool:
         """Whether a false "nothing there" can be seen through, however often it is said.
 
-        Not if it concerns the references of a Sunday, nor documents that no references list asks for: a bank that
+        Not if it concerns the references of a Sunday, nor documents that no filing on the list asks for: a bank that
         says so for hours cannot be told from one that has nothing.
         """
         if dataset == "references":
             return timeline.is_working_day(self.bank.day)
-        return bool(self.bank.filings)
+        models = self.bank.filings.values()
+        return any(dataset == "pdf" or not model.endswith("-p") for model in models)
 
 
 def check_seal(mirror: Mirror) -> None:

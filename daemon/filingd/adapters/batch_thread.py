@@ -70,7 +70,9 @@ class BatchThread:
         self._wake = threading.Event()
         self._opened: asyncio.Future[None] = self._loop.create_future()
         self._ended: asyncio.Future[None] = self._loop.create_future()
-        self._closing = False
+        self._under_way = 0  # calls that were taken and are not settled
+        self._closing = False  # no caller is let in any more
+        self._ending = False  # nor is anything to be undone: the thread may end
         self._thread = threading.Thread(target=self._main, name=name, daemon=True)
 
     async def start(self) -> None:
@@ -86,18 +88,27 @@ class BatchThread:
         """
         if self._closing:
             raise StoreError("The manifest is closed: filingd is stopping.")
+        return self._take(kind, argument)
+
+    async def close(self) -> None:
+        """Finish what is queued, undo what nobody waits for any more, then end the thread."""
+        if not self._closing:
+            self._closing = True
+            self._end_if_done()
+        await asyncio.shield(self._ended)
+
+    def _take(self, kind: Any, argument: Any) -> asyncio.Future[Any]:
         future = self._loop.create_future()
         if not self._pending:
             self._loop.call_soon(self._hand_over)
         self._pending.append(Call(kind, argument, future))
+        self._under_way += 1
         return future
 
-    async def close(self) -> None:
-        """Finish what is queued, then end the thread."""
-        if not self._closing:
-            self._closing = True
-            self._hand_over()
-        await asyncio.shield(self._ended)
+    def _end_if_done(self) -> None:
+        if self._closing and not self._under_way:
+            self._ending = True
+            self._wake.set()
 
     def _hand_over(self) -> None:
         # Whoever was woken by the last batch and calls again is in the next one, whole: the thread is not woken
@@ -121,12 +132,12 @@ class BatchThread:
             self._tell(self._ended.set_result, None)
 
     def _work(self) -> bool:
-        closing = self._closing
+        ending = self._ending
         calls = self._drain()
         if calls:
             self._worker.run(calls)
             self._tell(self._settle, calls)
-        elif closing:
+        elif ending:
             return False
         elif not self._wake.wait(self._idle_after_s):
             self._worker.idle()
@@ -158,8 +169,16 @@ class BatchThread:
                 call.future.set_exception(call.error)
             else:
                 call.future.set_result(call.result)
+        self._under_way -= len(calls)
+        self._end_if_done()
 
     def _undo(self, call: Call) -> None:
         undoing = None if call.error is not None else self._worker.abandoned(call)
-        if undoing is not None and not self._closing:
-            self.submit(*undoing)
+        if undoing is not None:
+            self._take(*undoing).add_done_callback(_heed_nothing)
+
+
+def _heed_nothing(undone: asyncio.Future[Any]) -> None:
+    """What cannot be undone was changed by somebody else meanwhile, or is found at the next start."""
+    if not undone.cancelled():
+        undone.exception()
