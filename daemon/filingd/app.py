@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
     from pathlib import Path
 
+    from filingd.adapters.lock import StoreLock
     from filingd.adapters.logs import StatusLog
     from filingd.adapters.manifest import SqliteManifest
     from filingd.adapters.secrets import Keyring
@@ -285,22 +286,31 @@ async def _lanes(
     return lanes
 
 
+def locked_store(settings: Settings, clock: Clock) -> StoreLock:
+    """The folder of the store, made if it is not there, and its lock, to be entered.
+
+    Raises:
+        DiskFullError, DiskFaultError: the folder cannot be made.
+    """
+    from filingd.adapters.lock import StoreLock
+
+    _make_store(settings.store.path)
+    return StoreLock(settings.store.path, started_at=clock.now())
+
+
 @asynccontextmanager
 async def opened_store(
     settings: Settings, steps: Steps, clock: Clock
 ) -> AsyncIterator[tuple[Store, SqliteManifest]]:
-    """The store, locked, and its manifest.
+    """The store, which the caller has locked, and its manifest.
 
     Raises:
-        StoreLockedError, ManifestTooNewError, ManifestDamagedError, DiskFullError, DiskFaultError: it cannot be used.
+        ManifestTooNewError, ManifestDamagedError, DiskFullError, DiskFaultError: it cannot be used.
     """
-    from filingd.adapters.lock import StoreLock
     from filingd.adapters.manifest import SqliteManifest
     from filingd.adapters.store import DiskStore
 
     async with AsyncExitStack() as stack:
-        await asyncio.to_thread(_make_store, settings.store.path)
-        stack.enter_context(StoreLock(settings.store.path, started_at=clock.now()))
         manifest = await SqliteManifest.open(manifest_path(settings), clock_now=clock.now)
         stack.push_async_callback(manifest.close)
         store = DiskStore(settings.store.path, steps)
@@ -376,7 +386,8 @@ class Upkeep:
                 self.registry, self.store, only_these(self.manifest, keys), http, self.clock, self.log,
                 SilentSteps(), self.settings,
             )  # fmt: skip
-            await Supervisor(engine, self.settings.run.grace_period_s).run(Until.IDLE)
+            supervisor = Supervisor(engine, self.settings.run.grace_period_s, is_errand=True)
+            await supervisor.run(Until.IDLE)
         finally:
             await http.close()
 
@@ -440,23 +451,26 @@ def _make_store(path: Path) -> None:
 
 
 def run(settings: Settings, options: RunOptions) -> None:
-    """Run the daemon to its end.
+    """Run the daemon to its end. The lock comes before the log: whoever comes second writes nothing into it.
 
     Raises:
+        StoreLockedError: another process has the store.
         FilingdError: it could not start, or a part of it died.
     """
     import uvloop
 
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(settings, options))
+    registry, clock = registry_of(settings), clock_for(options.rehearse_at)
+    with (
+        locked_store(settings, clock),
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+    ):
+        runner.run(_serve(settings, options, registry, clock))
 
 
-async def _serve(settings: Settings, options: RunOptions) -> None:
+async def _serve(settings: Settings, options: RunOptions, registry: Registry, clock: Clock) -> None:
     from filingd.adapters.logs import capture_libraries, open_status_log
 
-    registry = registry_of(settings)
     keyring = keyring_of(settings)
-    clock = clock_for(options.rehearse_at)
     log = open_status_log(
         settings.log_file, clock.now, keyring.values, settings.log.level, console=options.console
     )

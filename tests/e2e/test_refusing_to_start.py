@@ -115,3 +115,18 @@ def test_a_damaged_manifest_ends_with_4_and_names_the_way_out_which_works(
     rig.run()
     rig.check_sealed(["2026-11-18", YESTERDAY])
     assert len(rig.journal()) == asked, "nothing was fetched again"
+
+
+def test_a_second_daemon_is_refused_and_writes_nothing_into_the_log_of_the_first(
+    make_rig: Callable[..., Rig],
+) -> None:
+    rig = make_rig(since=YESTERDAY)
+    with rig.daemon() as daemon:
+        daemon.wait_for("day.sealed")
+        second = filingd(rig, "run")
+        assert second.returncode == 4
+        assert str(daemon.process.pid) in second.stderr
+        assert "Traceback" not in second.stderr
+        assert daemon.stop().code == 0
+        assert [line["pid"] for line in daemon.lines("daemon.started")] == [daemon.process.pid]
+        assert daemon.lines("daemon.failed") == []

@@ -15,7 +15,7 @@ from fakes.registry import DESK, RECHECK_S, RETRY_S, FakeRegistry, lane_spec
 from filingd.core import events
 from filingd.core.errors import DiskFaultError, DiskFullError, StoreError
 from filingd.core.model import LEASED_STATES, Item, State
-from filingd.engine.supervisor import Until
+from filingd.engine.supervisor import Supervisor, Until
 
 if TYPE_CHECKING:
     from filingd.core.model import Request
@@ -62,6 +62,16 @@ async def test_a_second_run_asks_for_nothing() -> None:
         await rig.run(until)
     assert len(rig.http.requests) == 10
     assert rig.store.published == published
+
+
+async def test_an_errand_works_off_what_is_due_and_neither_plans_nor_sweeps() -> None:
+    rig = EngineRig(FakeRegistry(shelves=3))
+    rig.manifest.rows[KEY] = Item(KEY, rig.lane.name, due_at=NOW)
+    rig.supervisor = Supervisor(rig.engine, 5.0, is_errand=True)
+    await rig.supervisor.run(Until.IDLE)
+    assert {row.key: row.state for row in rig.manifest.rows.values()} == {KEY: State.STORED}
+    assert not rig.log.of(events.PLAN_MADE)
+    assert not rig.log.of(events.SWEEP_FINISHED)
 
 
 async def test_a_run_until_idle_ends_when_nothing_is_due_any_more_though_not_all_is_there() -> None:

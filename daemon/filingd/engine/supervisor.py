@@ -60,8 +60,10 @@ class Engine:
 class Supervisor:
     """Runs an engine until it is stopped or done."""
 
-    def __init__(self, engine: Engine, grace_period_s: float) -> None:
+    def __init__(self, engine: Engine, grace_period_s: float, *, is_errand: bool = False) -> None:
+        """`is_errand`: what the manifest hands out is worked off and nothing else is begun: no plan, no sweep."""
         self._engine = engine
+        self._is_errand = is_errand
         self._grace_period_s = grace_period_s
         self._stop = asyncio.Event()
         self._workers: set[asyncio.Task[None]] = set()
@@ -140,6 +142,8 @@ class Supervisor:
     async def _prepare(self) -> None:
         await self._engine.rescue.in_flight()
         await self._engine.room.check()
+        if self._is_errand:
+            return
         await self._engine.planner.plan()
         await self._note_open_groups()
 
@@ -149,9 +153,11 @@ class Supervisor:
             for number in range(lane.spec.concurrency):
                 self._workers.add(asyncio.create_task(engine.worker.run(lane), name=f"{lane.name} {number}"))
         self._help(engine.worker.desk.run(), "documents")
-        self._help(engine.planner.run(), "planner")
         self._help(engine.reconciler.run(), "reconciler")
         self._help(engine.room.watch(), "room")
+        if self._is_errand:
+            return
+        self._help(engine.planner.run(), "planner")
         self._help(engine.heartbeat.run(), "heartbeat")
         self._help(self._listen(), "listener")
         self._sweep = asyncio.create_task(self._sweep_once(), name="sweep")
@@ -219,8 +225,8 @@ class Supervisor:
         return [*dead, self._sweep] if swept and self._sweep is not None else dead
 
     async def _is_done(self, until: Until) -> bool:
-        swept = self._sweep is not None and self._sweep.done()
-        if not swept or not self._engine.reconciler.is_idle:
+        is_swept = self._is_errand or (self._sweep is not None and self._sweep.done())
+        if not is_swept or not self._engine.reconciler.is_idle:
             return False
         if until is Until.SEALED:
             return await self._is_sealed()
