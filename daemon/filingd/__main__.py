@@ -13,9 +13,13 @@ def main() -> None:
     """Run the command line and exit with its code."""
     _open_standard_streams()
     os.umask(os.umask(PRIVATE_UMASK) | PRIVATE_UMASK)
+    from filingd.cli.output import end_standard_output, guard_standard_output
     from filingd.cli.root import run
 
-    sys.exit(run(sys.argv[1:]))
+    guard_standard_output()
+    code = run(sys.argv[1:])
+    end_standard_output()
+    sys.exit(code)
 
 
 def _open_standard_streams() -> None:

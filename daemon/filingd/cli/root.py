@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -9,6 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from filingd import __version__
+from filingd.cli.machine_faults import fault_of_the_machine
+from filingd.cli.output import OutputClosedError
 from filingd.core.errors import ExitCode, FilingdError
 
 if TYPE_CHECKING:
@@ -74,26 +77,32 @@ def root() -> None:
     """Keep a complete, verified and current copy of company-registry data on your own disk."""
 
 
-def run(arguments: Sequence[str]) -> int:  # noqa: PLR0911 - one way out for each way to end
+def run(arguments: Sequence[str]) -> int:
     """Run one command; return the exit code (`core.errors.ExitCode`). No traceback reaches an operator."""
     try:
         result: Any = root.main(args=list(arguments), prog_name="filingd", standalone_mode=False)
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except click.Abort:
-        click.echo("interrupted", err=True)
+        _tell("interrupted")
         return ExitCode.INTERRUPTED
     except click.ClickException as wrong:
-        wrong.show()
+        with contextlib.suppress(OSError):
+            wrong.show()
         return ExitCode.USAGE
-    except FilingdError as error:
-        click.echo(f"filingd: {error}", err=True)
-        return error.exit_code
-    except BrokenPipeError:
-        return ExitCode.OK
+    except OutputClosedError as gone:
+        return gone.exit_code
     except Exception as error:  # noqa: BLE001 - a defect of ours is told in a sentence, too
-        return _confess(error)
+        return _explain(error)
     return int(result) if isinstance(result, int) else ExitCode.OK
+
+
+def _explain(error: Exception) -> ExitCode:
+    told = fault_of_the_machine(error) or error
+    if not isinstance(told, FilingdError):
+        return _confess(error)
+    _tell(f"filingd: {told}")
+    return told.exit_code
 
 
 def _confess(error: Exception) -> ExitCode:
@@ -102,9 +111,14 @@ def _confess(error: Exception) -> ExitCode:
     if os.environ.get(TRACEBACK_VARIABLE):
         traceback.print_exception(error)
     frame = traceback.extract_tb(error.__traceback__)[-1]
-    click.echo(
+    _tell(
         f"filingd: a defect: {error!r} ({frame.filename.rpartition('/')[2]}, line {frame.lineno}). Nothing that is stored "
-        f"is at risk. Please report it; {TRACEBACK_VARIABLE}=1 shows more.",
-        err=True,
+        f"is at risk. Please report it; {TRACEBACK_VARIABLE}=1 shows more."
     )
     return ExitCode.FAILED
+
+
+def _tell(sentence: str) -> None:
+    """On standard error. If that refuses, too, the exit code has to say it all."""
+    with contextlib.suppress(OSError):
+        click.echo(sentence, err=True)

@@ -19,6 +19,7 @@ class ExitCode(enum.IntEnum):
     STORE = 4  # the store cannot be used: locked by another daemon, newer format, damaged manifest
     UNAVAILABLE = 5  # something outside is missing: a port in use, a registry that cannot be reached
     INTERRUPTED = 130
+    PIPE_CLOSED = 141  # who read the answer went away before its end, as `| head` does; nothing is said
 
 
 class FilingdError(Exception):
