@@ -316,3 +316,17 @@ def test_every_operation_of_the_registry_can_be_replaced() -> None:
     products = {each.encode_name: module.DatasetPaths for each in msgspec.structs.fields(module.NbbPaths)}
     datasets = {each.encode_name for each in msgspec.structs.fields(module.DatasetPaths)}
     assert {(product, dataset) for product in products for dataset in datasets} == set(DEFAULT_OPERATIONS)
+
+
+@pytest.mark.parametrize("since", ["0024-01-01", "1969-12-31", "2101-01-01", "9999-12-31"])
+def test_a_first_day_in_a_mistyped_year_is_refused_with_its_value_and_what_to_write(since: str) -> None:
+    text = _refusal(NBB.replace("2024-01-01", since))
+    assert text.startswith(f"{FILE}: nbb.since = {since}: ")
+    assert "write a date between 1970-01-01 and 2100-12-31, such as 2024-01-01" in text
+
+
+@pytest.mark.parametrize("since", ["1970-01-01", "2100-12-31"])
+def test_the_first_and_the_last_possible_day_are_accepted(since: str) -> None:
+    nbb = parse(NBB.replace("2024-01-01", since), FILE).nbb
+    assert nbb is not None
+    assert nbb.since.isoformat() == since

@@ -29,6 +29,9 @@ from filingd.core.redaction import holds_key, redact_text
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+# Instants are unix seconds, which begin in 1970; what lies beyond 2100 is a slip of the hand.
+FIRST_YEAR, LAST_YEAR = 1970, 2100
+
 S = TypeVar("S", bound=Struct)
 N = TypeVar("N", int, float)
 
@@ -81,9 +84,14 @@ def _time_of_day(value: object) -> dt.time:
 
 
 def _date(value: object) -> dt.date:
-    if isinstance(value, dt.date) and not isinstance(value, dt.datetime):
-        return value
-    raise _Wrong("expected a date without quotes, such as 2024-01-01")
+    if not isinstance(value, dt.date) or isinstance(value, dt.datetime):
+        raise _Wrong("expected a date without quotes, such as 2024-01-01")
+    if not FIRST_YEAR <= value.year <= LAST_YEAR:
+        raise _Wrong(
+            f"the year is mistyped, or no day of it was ever published; write a date between {FIRST_YEAR}-01-01 and "
+            f"{LAST_YEAR}-12-31, such as 2024-01-01"
+        )
+    return value
 
 
 def _zone(value: object) -> str:

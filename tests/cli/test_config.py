@@ -80,6 +80,19 @@ def test_check_as_json_is_for_programs(
     assert [key["state"] for key in report["nbb"]["products"]["extract"]["keys"]] == ["present", "missing"]
 
 
+def test_check_remarks_that_a_first_day_in_the_future_means_an_idle_mirror(
+    file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("EXTRACT_1", KEY)
+    monkeypatch.setenv("EXTRACT_2", "2" * 32)
+    file.write_text(SOUND.replace("2024-01-01", "2100-12-31"), encoding="utf-8")
+    assert run(["config", "check", "--config", str(file)]) == ExitCode.OK
+    assert (
+        "note: nbb.since = 2100-12-31 lies in the future: nothing is mirrored until 2101-01-01"
+        in capsys.readouterr().out
+    )
+
+
 def test_check_reports_every_problem_on_standard_error_without_a_traceback(
     file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -156,3 +156,14 @@ def test_sizes_are_told_in_round_figures(size: float, text: str) -> None:
 )
 def test_durations_are_told_in_round_figures(seconds: float, text: str) -> None:
     assert human_duration(seconds) == text
+
+
+def test_a_plan_for_a_first_day_that_has_not_come_says_when_it_begins(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = write_config(tmp_path, since="2027-11-20")
+    sentence = "nbb.since = 2027-11-20 lies in the future: nothing is mirrored until 2027-11-21, when that day is over."
+    assert report_of(config, capsys)["remarks"] == [sentence]
+    assert run(["plan", "--config", str(config), "--rehearse-at", AT]) == ExitCode.OK
+    assert f"note            {sentence}\n" in capsys.readouterr().out
+    assert report_of(write_config(tmp_path, since="2026-11-19"), capsys)["remarks"] == []

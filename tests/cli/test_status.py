@@ -358,6 +358,37 @@ def test_nothing_heavy_is_imported(stage: Stage) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.parametrize(("since", "when", "begins_on"), [
+    ("2031-11-20", "lies in the future", "2031-11-21"),
+    ("2026-11-20", "is today", "2026-11-21"),
+])  # fmt: skip
+def test_a_first_day_that_has_not_come_is_said_instead_of_an_empty_calendar(
+    make_stage: Callable[[str], Stage],
+    capsys: pytest.CaptureFixture[str],
+    since: str,
+    when: str,
+    begins_on: str,
+) -> None:
+    stage = make_stage(since)
+    sentence = f"nbb.since = {since} {when}: nothing is mirrored until {begins_on}, when that day is over."
+    assert stage.run() == ExitCode.OK
+    said = capsys.readouterr().out
+    assert f"\n\n{sentence}\n\nlanes\n" in said
+    assert "No publication day is known" not in said
+    stage.run("--json")
+    assert json.loads(capsys.readouterr().out)["remarks"] == [sentence]
+
+
+def test_a_calendar_that_is_cut_to_nothing_says_that_it_was_cut(
+    stage: Stage, capsys: pytest.CaptureFixture[str]
+) -> None:
+    every_state(stage)
+    stage.run("--since", "2026-12-01")
+    assert "No wanted publication day is as late as --since." in capsys.readouterr().out
+    stage.run("--json")
+    assert json.loads(capsys.readouterr().out)["remarks"] == []
+
+
 def test_three_years_of_days_make_one_row_a_month(make_stage: Callable[[str], Stage]) -> None:
     stage = make_stage("2023-11-20")
     first = dt.date(2023, 11, 20)

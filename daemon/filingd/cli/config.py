@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from filingd.cli.beginning import remarks_on_beginning
 from filingd.cli.options import DEFAULT_CONFIG, config_option, json_option, load_settings, shipped_config
 from filingd.core.errors import ConfigError, ExitCode
 
@@ -45,6 +47,7 @@ def check(config_path: Path, as_json: bool) -> int:
 def _report(path: Path, settings: Settings) -> dict[str, Any]:
     from filingd.core.units import format_size
 
+    remarks = [*_remarks(settings), *remarks_on_beginning(settings, time.time())]
     nbb = None if settings.nbb is None else _nbb_report(settings.nbb)
     keys = [] if nbb is None else [key for product in nbb["products"].values() for key in product["keys"]]
     return {
@@ -55,7 +58,7 @@ def _report(path: Path, settings: Settings) -> dict[str, Any]:
         "log": str(settings.log_file or "standard output"),
         "user_agent": settings.http.agent,
         "nbb": nbb,
-        "remarks": list(_remarks(settings)),
+        "remarks": remarks,
     }
 
 

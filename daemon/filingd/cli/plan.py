@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from filingd.cli.beginning import remarks_on_beginning
 from filingd.cli.instants import Instant, iso_minute
 from filingd.cli.options import config_option, json_option, load_settings
 
@@ -89,6 +90,7 @@ def _report(settings: Settings, registry: Registry, known: Mapping[str, Item], n
             for reason, keys in sorted(found.not_obtainable.items())
         ],
         "not_subscribed": _not_subscribed(settings),
+        "remarks": list(remarks_on_beginning(settings, now)),
         "assumed": {"bytes_per_s": ASSUMED_BYTES_PER_S, "bytes_by_dataset": sizes, "basis": basis},
     }
 
@@ -149,6 +151,8 @@ def _told(report: Mapping[str, Any]) -> Iterator[str]:
     expected = report["expected"]
     yield f"filingd plan at {iso_minute(report['at'])}: nothing is fetched, nothing is written"
     yield ""
+    for remark in report["remarks"]:
+        yield f"note            {remark}"
     yield f"wanted          {expected['items']:,} datasets of {_days(expected)}"
     yield f"finished        {report['finished_items']:,} of them are stored or proven empty"
     yield from _told_part("due now", report["due_now"])

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from filingd.cli.beginning import remarks_on_beginning
 from filingd.cli.instants import Instant, iso_minute
 from filingd.cli.options import config_option, json_option, load_settings
 
@@ -159,6 +160,7 @@ def report_of(settings: Settings, reader: ManifestReader, days: Sequence[Day], n
         coverage=_families(days),
         lanes=[_lane(name, settings, reader, now) for name in _lane_names(settings, reader)],
         items={state.name.lower(): count for state, count in reader.counts().items()},
+        remarks=list(remarks_on_beginning(settings, now)),
     )
 
 
@@ -257,7 +259,7 @@ def status_lines(settings: Settings, now: float, first: dt.date | None = None, *
         report = report_of(settings, reader, days, now)
     lines = [_headline(report), ""]
     lines += calendars(days, colour=colour)
-    lines += ["", *_open_days(days)] if days else ["No publication day is known yet.", ""]
+    lines += ["", *_open_days(days)] if days else [*_why_no_days(settings, report), ""]
     lines += _lane_lines(report)
     lines += ["", _item_line(report), *_store_lines(report)]
     return lines
@@ -267,6 +269,12 @@ def _headline(report: StatusReport) -> str:
     daemon = report.daemon
     working = f"{daemon.purpose} works on it (pid {daemon.pid})" if daemon.pid else "no daemon is running"
     return f"filingd status at {iso_minute(report.at)}: {working}"
+
+
+def _why_no_days(settings: Settings, report: StatusReport) -> list[str]:
+    if settings.nbb is None:
+        return ["No registry is configured: there is nothing to mirror. Write an [nbb] section."]
+    return report.remarks or ["No wanted publication day is as late as --since."]
 
 
 def _open_days(days: Sequence[Day]) -> Iterator[str]:

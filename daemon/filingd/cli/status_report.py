@@ -109,6 +109,7 @@ class StatusReport(Struct, frozen=True):
     coverage: Annotated[list[FamilyReport], _says("publication days by family")]
     lanes: list[LaneReport]
     items: Annotated[dict[str, int], _says("items by state, over everything")]
+    remarks: Annotated[list[str], _says("what else to know, in sentences: that `since` lies in the future")]
 
 
 def schema() -> dict[str, Any]:
