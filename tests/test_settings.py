@@ -56,16 +56,22 @@ def test_units_become_seconds_and_bytes() -> None:
     assert parse(text, FILE).transfer.max_body_bytes == 1536 * 1024**2
 
 
+def test_a_new_day_is_not_first_asked_for_before_it_settles() -> None:
+    text = NBB.replace("[nbb.products", 'settles_at = "06:00"\n[nbb.products', 1)
+    with pytest.raises(ConfigError, match=r"first_try_from = 05:30.*before settles_at \(06:00"):
+        parse(text, FILE)
+
+
 def test_dates_and_times_may_be_written_as_toml_has_them() -> None:
     nbb = parse(
         NBB.replace(
-            "[nbb.products", "settles_at = 06:30:00\nknown_empty_days = [2026-05-15]\n[nbb.products", 1
+            "[nbb.products", "settles_at = 05:15:00\nknown_empty_days = [2026-05-15]\n[nbb.products", 1
         ),
         FILE,
     ).nbb
     assert nbb is not None
     assert nbb.since == dt.date(2024, 1, 1)
-    assert nbb.settles_at == dt.time(6, 30)
+    assert nbb.settles_at == dt.time(5, 15)
     assert nbb.known_empty_days == (dt.date(2026, 5, 15),)
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import functools
 import os
 import signal
+import socket
+import zlib
 import zoneinfo
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -76,6 +79,7 @@ def nbb_rules(settings: Settings, nbb: NbbSettings) -> NbbRules:
         datasets=tuple(nbb.authentic),
         operations=_operations(nbb),
         settles_at=nbb.settles_at,
+        first_try_at=_first_try_at(nbb, f"{socket.gethostname()}:{settings.store.path}"),
         extract_max_age_days=nbb.extract_max_age_days,
         extract_last_try_age_days=nbb.extract_last_try_age_days,
         archive_min_age_days=nbb.archive_min_age_days,
@@ -99,6 +103,13 @@ def nbb_rules(settings: Settings, nbb: NbbSettings) -> NbbRules:
         zip_limits=_zip_limits(settings),
         send_request_id=nbb.request_id,
     )
+
+
+def _first_try_at(nbb: NbbSettings, installation: str) -> dt.time:
+    """The installation's own moment between the two hours, the same at every start; to the minute."""
+    first, last = (hour.hour * 60 + hour.minute for hour in (nbb.first_try_from, nbb.first_try_until))
+    minute = first + zlib.crc32(installation.encode()) % (last - first + 1)
+    return max(dt.time(minute // 60, minute % 60), nbb.first_try_from)
 
 
 def _products(nbb: NbbSettings) -> Mapping[str, LaneSpec]:

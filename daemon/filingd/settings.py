@@ -298,6 +298,12 @@ class NbbSettings(_Section, frozen=True, kw_only=True):
     settles_at: Annotated[
         TimeOfDay, _says("When yesterday is complete at the bank; before it, nothing there means not yet.")
     ] = dt.time(5, 0)
+    first_try_from: Annotated[
+        TimeOfDay, _says("A new day is first asked for at a moment between this hour of the next day…")
+    ] = dt.time(5, 30)
+    first_try_until: Annotated[
+        TimeOfDay, _says("…and this one; each installation has its own, so that not all ask at once.")
+    ] = dt.time(6, 30)
     extract_max_age_days: Annotated[AgeDays, _says("The oldest day the extract is said to serve.")] = 30
     extract_last_try_age_days: Annotated[
         AgeDays,
@@ -356,6 +362,7 @@ class NbbSettings(_Section, frozen=True, kw_only=True):
         """Rules between the fields."""
         yield from self._dataset_problems()
         yield from self._window_problems()
+        yield from self._hour_problems()
         if self.products == NbbProducts():
             yield Problem(
                 "products",
@@ -371,6 +378,12 @@ class NbbSettings(_Section, frozen=True, kw_only=True):
             )
         if len(set(self.authentic)) < len(self.authentic):
             yield Problem("authentic", "a dataset stands there twice; remove one", written(self.authentic))
+
+    def _hour_problems(self) -> Iterator[Problem]:
+        for early, late in itertools.pairwise(("settles_at", "first_try_from", "first_try_until")):
+            if getattr(self, early) > getattr(self, late):
+                problem = f"it is before {early} ({written(getattr(self, early))}); make it that or later"
+                yield Problem(late, problem, written(getattr(self, late)))
 
     def _window_problems(self) -> Iterator[Problem]:
         ages = (

@@ -153,6 +153,15 @@ def test_every_day_of_any_age_is_served_or_says_why_not(
 # ------------------------------------------------------------------------------------------------- the hour
 
 
+def test_a_new_day_is_first_asked_for_at_the_installations_own_moment() -> None:
+    own = rules(first_try_at=dt.time(6, 12))
+    place = timeline.place(own, FRIDAY, "references", at_age(FRIDAY, 1, hour=5))
+    assert (place.lane, place.opens_at) == ("nbb/extract", at("2026-11-21 06:12"))
+    assert timeline.first_open_at(own, FRIDAY) == at("2026-11-21 05:00"), (
+        "what counts as settled is another matter"
+    )
+
+
 @pytest.mark.parametrize(
     ("day", "opens"),
     [

@@ -177,6 +177,8 @@ class DaemonConfig:
             "nbb": {
                 "base_url": self.base_url,
                 "since": dt.date.fromisoformat(self.since),
+                "first_try_from": "05:00",
+                "first_try_until": "05:00",
                 "empty_interval": "300 ms",
                 "not_yet_interval": "200 ms",
                 "ask_again_cap": "400 ms",

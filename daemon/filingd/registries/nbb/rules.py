@@ -35,6 +35,7 @@ class NbbRules(msgspec.Struct, frozen=True):
     # 6.2: the extract of day D opens on D+1 and closes about D+30; the archive opens about then, for three years.
     # An edge that is known exactly is said by three equal ages: the extract's maximum, its last try, giving up.
     settles_at: dt.time = dt.time(5, 0)
+    first_try_at: dt.time = dt.time(0)  # at `settles_at` if that is later
     extract_max_age_days: int = 30
     extract_last_try_age_days: int = 33
     archive_min_age_days: int = 28

@@ -167,7 +167,13 @@ def refusals_of(item: Item) -> int:
 
 
 def _opens_at(rules: NbbRules, day: dt.date, product: str) -> float:
-    return _settled_at(rules, day, 1 if product == EXTRACT else max(rules.archive_min_age_days, 1))
+    """When a product is first asked: a new day at the installation's own moment, lest all ask at once (section 13)."""
+    age = 1 if product == EXTRACT else max(rules.archive_min_age_days, 1)
+    if age > 1:
+        return _settled_at(rules, day, age)
+    return calendar.instant_of(
+        calendar.later_by(day, 1), max(rules.first_try_at, rules.settles_at), rules.zone
+    )
 
 
 def _priority(rules: NbbRules, day: dt.date, dataset: str, age: int) -> int:

@@ -1,0 +1,42 @@
+"""What the composition root makes of the operator's settings."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+
+import pytest
+
+from filingd import app
+from filingd.settings import Settings, parse
+
+CONFIG = """
+[nbb]
+since = 2026-10-01
+first_try_from = "{first}"
+first_try_until = "{last}"
+[nbb.products.extract]
+keys = ["env:A_KEY"]
+"""
+
+
+def configured(store: str, first: str = "05:30", last: str = "06:30") -> Settings:
+    text = f'[store]\npath = "{store}"\n[http]\ncontact = "mailto:ops@example.invalid"\n'
+    return parse(text + CONFIG.format(first=first, last=last), Path("/etc/filingd/filingd.toml"))
+
+
+def first_try_at(settings: Settings) -> dt.time:
+    assert settings.nbb is not None
+    return app.nbb_rules(settings, settings.nbb).first_try_at
+
+
+def test_each_installation_has_its_own_moment_for_a_new_day_and_keeps_it() -> None:
+    moments = [first_try_at(configured(f"/var/lib/filingd-{number}")) for number in range(200)]
+    assert moments == [first_try_at(configured(f"/var/lib/filingd-{number}")) for number in range(200)]
+    assert dt.time(5, 30) <= min(moments) < max(moments) <= dt.time(6, 30)
+    assert len(set(moments)) > 40, "spread over the hour"
+
+
+@pytest.mark.parametrize("hour", ["05:00", "05:59", "23:59"])
+def test_the_same_hour_twice_is_that_hour(hour: str) -> None:
+    assert first_try_at(configured("/var/lib/filingd", hour, hour)) == dt.time.fromisoformat(hour)
