@@ -28,21 +28,26 @@ Example: rehearse the morning of 20 November 2026 with a fiftieth of the real vo
 """
 
 _FILE = click.Path(path_type=Path)
+_PORT = click.IntRange(0, 65535)
 
 
 @click.command(epilog=EXAMPLE)
 @click.option("--host", default="127.0.0.1", hidden=True)
-@click.option("--port", default=8480, show_default=True, help="Port of the registry; 0 takes a free one.")
-@click.option(
-    "--admin-port", default=8481, show_default=True, help="Port of the administration; 0 takes a free one."
-)
+@click.option("--port", type=_PORT, default=8480, show_default=True,
+              help="Port of the registry; 0 takes a free one.")  # fmt: skip
+@click.option("--admin-port", type=_PORT, default=8481, show_default=True,
+              help="Port of the administration; 0 takes a free one.")  # fmt: skip
 @click.option(
     "--clock",
     metavar="INSTANT",
     help="Start the sandbox's clock here (ISO 8601; Brussels without an offset). Default: now.",
 )
 @click.option(
-    "--clock-rate", default=1.0, show_default=True, help="Sandbox seconds per second; 0 stops the clock."
+    "--clock-rate",
+    type=click.FloatRange(0.0, 1e6),
+    default=1.0,
+    show_default=True,
+    help="Sandbox seconds per second; 0 stops the clock.",
 )
 @click.option(
     "--seed", type=int, help="Another seed, another set of filings. Default: 1, or as in --settings."
