@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import json
+import sqlite3
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from filingd.adapters import manifest_queries
 from filingd.adapters.manifest_commands import ManifestReader, ManifestWriter
+from filingd.cli import items
 from filingd.cli.root import run
 from filingd.core.errors import ExitCode
 from filingd.core.model import LEASED_STATES, Change, Group, Item, State, Version
@@ -90,8 +94,62 @@ def test_items_are_listed_in_order_and_narrowed_by_state_lane_and_prefix(
     assert listed(bench, capsys, "--state", "quarantined") == ["nbb/authentic/2026-11-16/pdf"]
     assert len(listed(bench, capsys, "--state", "quarantined", "--state", "stored")) == 3
     assert listed(bench, capsys, "--lane", "nbb/authentic-archive") == ["nbb/authentic/2026-11-19/json"]
-    assert listed(bench, capsys, "--prefix", "nbb/authentic/2026-11-18") == [KEY]
-    assert listed(bench, capsys, "--prefix", "nothing") == []
+    assert listed(bench, capsys, "nbb/authentic/2026-11-18") == [KEY]
+    assert listed(bench, capsys, "nothing") == []
+
+
+@pytest.mark.parametrize(("given", "count"), [
+    ("2026-11-18", 1), ("2026-11-2", 1), ("2026-11-1", len(State) + 2), ("2026-11", len(State) + 3),
+    ("2026", len(State) + 3), ("2026-12", 0), ("2025", 0), (KEY, 1),
+])  # fmt: skip
+def test_a_list_is_restricted_to_a_day_a_month_or_a_prefix_of_keys(
+    bench: Bench, capsys: pytest.CaptureFixture[str], given: str, count: int
+) -> None:
+    found = listed(bench, capsys, given)
+    begin = given if given == KEY else f"nbb/authentic/{given}"
+    assert found == [key for key in listed(bench, capsys) if key.startswith(begin)]
+    assert len(found) == count
+
+
+@pytest.mark.parametrize("state", State)
+def test_a_day_and_a_state_restrict_together(
+    bench: Bench, capsys: pytest.CaptureFixture[str], state: State
+) -> None:
+    day = f"2026-11-1{int(state)}"
+    name = state.name.lower()
+    assert f"nbb/authentic/{day}/pdf" in listed(bench, capsys, day, "--state", name)
+    assert listed(bench, capsys, "2026-11-3", "--state", name) == []
+
+
+def test_the_help_says_how_a_day_is_written(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    assert bench.run("list", "--help") == ExitCode.OK
+    said = capsys.readouterr().out
+    assert "[PREFIX|DAY]" in said
+    assert "A DAY is written 2026-11-20, a month 2026-11, a year 2026." in said
+
+
+@pytest.mark.parametrize("query", [
+    manifest_queries.ITEMS_WITH_PREFIX, manifest_queries.NOTEWORTHY_WITH_PREFIX.replace("state = ?", "state = 6"),
+])  # fmt: skip
+def test_a_restricted_list_reads_a_range_of_an_index_and_sorts_nothing(bench: Bench, query: str) -> None:
+    parameters = [""] * query.count("?")
+    with contextlib.closing(sqlite3.connect(bench.manifest)) as connection:
+        plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {query}", parameters)]
+    (read,) = [step for step in plan if "items" in step]
+    assert read.startswith("SEARCH items USING")
+    assert "key>?" in read
+    assert "key<?" in read
+    assert not [step for step in plan if "TEMP B-TREE" in step]
+
+
+def test_a_long_range_is_read_page_by_page_without_a_gap(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = listed(bench, capsys)
+    monkeypatch.setattr(items, "_PAGE", 2)
+    assert listed(bench, capsys, "nbb/authentic/") == whole
+    everything = listed(bench, capsys, "2026", "--state", "due", "--state", "quarantined")
+    assert everything == [key for key in whole if bench.item(key).state in {State.DUE, State.QUARANTINED}]
 
 
 def test_a_long_list_is_cut_and_says_so(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:

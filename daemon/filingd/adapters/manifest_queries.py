@@ -77,6 +77,14 @@ NOTEWORTHY_AFTER = (
     f"SELECT {ITEM_COLUMNS} FROM items WHERE {_NOTEWORTHY} AND state = ? AND key > ? ORDER BY key LIMIT ?"
 )
 KEYS_WITH_PREFIX = "SELECT key, state FROM items WHERE key > ? AND key >= ? AND key < ? ORDER BY key LIMIT ?"
+ITEMS_WITH_PREFIX = (
+    f"SELECT {ITEM_COLUMNS} FROM items WHERE key > ? AND key >= ? AND key < ? "
+    "AND state IN (SELECT value FROM json_each(?)) ORDER BY key LIMIT ?"
+)
+NOTEWORTHY_WITH_PREFIX = (
+    f"SELECT {ITEM_COLUMNS} FROM items WHERE {_NOTEWORTHY} AND state = ? "
+    "AND key > ? AND key >= ? AND key < ? ORDER BY key LIMIT ?"
+)
 VERSIONS_BY_KEY = f"SELECT {VERSION_COLUMNS} FROM versions WHERE key = ? ORDER BY number"
 CURRENT_VERSIONS = (
     f"SELECT {', '.join('versions.' + column for column in VERSION_COLUMNS.split(', '))} "
@@ -132,6 +140,23 @@ class Queries:
         rows = self._connection.execute(SLICE_IN_STATES, (after, end, wanted, limit)).fetchall()
         more = end if length == SLICE_ROWS and len(rows) < limit else None
         return self._as_items(rows), more
+
+    def with_prefix(self, prefix: str, after: str, limit: int, states: frozenset[State] | None) -> list[Item]:
+        """Items (in some states) whose key starts with the prefix, in key order, after a key.
+
+        Reads a range of an index and nothing beyond it, but all of it if few items are in these states.
+        """
+        bounds = (after, prefix, prefix + _LAST_CODE_POINT)
+        rows: list[Row] = []
+        if states is not None and states <= NOTEWORTHY_STATES:
+            for state in states:
+                found = self._connection.execute(NOTEWORTHY_WITH_PREFIX, (int(state), *bounds, limit))
+                rows += found.fetchall()
+            rows.sort()
+        else:
+            wanted = json.dumps([int(state) for state in (State if states is None else states)])
+            rows = self._connection.execute(ITEMS_WITH_PREFIX, (*bounds, wanted, limit)).fetchall()
+        return self._as_items(rows[:limit])
 
     def keys_with_prefix(
         self, prefix: str, after: str, limit: int, states: frozenset[State] | None

@@ -54,6 +54,13 @@ class ManifestReader:
                 found += items
         return found
 
+    def with_prefix(
+        self, prefix: str, after: str, limit: int, states: frozenset[State] | None = None
+    ) -> Sequence[Item]:
+        """Items whose key starts with the prefix, in key order, after a key; nothing else is read."""
+        with translated(self._path):
+            return self._queries.with_prefix(prefix, after, limit, states)
+
     def current_versions(self, keys: Iterable[str]) -> Mapping[str, Version]:
         with translated(self._path):
             return self._queries.current_versions(keys)

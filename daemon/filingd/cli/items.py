@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import click
 
 from filingd.cli.instants import Instant, iso_minute, iso_second
 from filingd.cli.options import config_option, json_option, load_settings
+from filingd.cli.status import NBB_FAMILY
 from filingd.core.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -20,12 +22,14 @@ if TYPE_CHECKING:
     from filingd.core.model import Group, Item, Version
     from filingd.settings import Settings
 
-_STATES = ("due", "active", "stored", "rechecking", "empty", "absent", "quarantined")
+_STATES = ("due", "active", "stored", "rechecking", "empty", "absent", "quarantined", "reasking")
 _PAGE = 1000
+_DATE = re.compile(r"\d{4}[\d-]*", re.ASCII)
 _LIST_EXAMPLE = """\b
 Examples:
   filingd items list --state quarantined
-  filingd items list --prefix nbb/authentic/2026-11 --json | jq -r '.items[].key'
+  filingd items list 2026-11-20                     # one day; 2026-11 is a month
+  filingd items list nbb/authentic/2026-11 --json | jq -r '.items[].key'
 """
 _SHOW_EXAMPLE = """\b
 Example:
@@ -57,14 +61,18 @@ def items() -> None:
     "--state", "states", type=click.Choice(_STATES), multiple=True, help="Only these; may be given again."
 )
 @click.option("--lane", help="Only items that wait on this lane, such as nbb/extract.")
-@click.option("--prefix", default="", help="Only items whose key starts with this.")
+@click.argument("prefix", default="", metavar="[PREFIX|DAY]")
 @click.option(
     "--limit", type=click.IntRange(min=0), default=200, show_default=True, help="At most so many; 0: all."
 )
 def list_(config_path: Path, as_json: bool, states: tuple[str, ...], lane: str | None, prefix: str,
           limit: int) -> None:  # fmt: skip
-    """List items in the order of their keys."""
+    """List items in the order of their keys: all, or those of a day, a month, or whose key starts with PREFIX.
+
+    A DAY is written 2026-11-20, a month 2026-11, a year 2026.
+    """
     settings = load_settings(config_path)
+    prefix = _key_prefix(prefix)
     with _reader(settings) as reader:
         wanted = (item for item in _items_of(reader, prefix, states) if lane is None or item.lane == lane)
         found, more = _bounded(wanted, limit)
@@ -76,9 +84,16 @@ def list_(config_path: Path, as_json: bool, states: tuple[str, ...], lane: str |
     for item in found:
         click.echo(_line(item))
     if more:
-        click.echo(f"… and more: raise --limit (now {limit}), or narrow it with --prefix, --state or --lane")
+        click.echo(
+            f"… and more: raise --limit (now {limit}), or narrow it: to a day, or with --state or --lane"
+        )
     elif not found:
         click.echo("No item matches.")
+
+
+def _key_prefix(given: str) -> str:
+    """What keys begin with, from a prefix of keys or from (the beginning of) a date."""
+    return f"{NBB_FAMILY}/{given}" if _DATE.fullmatch(given) else given
 
 
 def _reader(settings: Settings) -> ManifestReader:
@@ -92,18 +107,10 @@ def _items_of(reader: ManifestReader, prefix: str, states: Sequence[str]) -> Ite
     from filingd.core.model import State
 
     wanted = frozenset(State[name.upper()] for name in states) or None
-    after = _just_before(prefix)
-    while page := reader.page(after, _PAGE, wanted):
-        for item in page:
-            if not item.key.startswith(prefix):
-                return
-            yield item
+    after = ""
+    while page := reader.with_prefix(prefix, after, _PAGE, wanted):
+        yield from page
         after = page[-1].key
-
-
-def _just_before(prefix: str) -> str:
-    """A key after which everything with the prefix comes, and nothing else before it that matters."""
-    return prefix[:-1] + chr(ord(prefix[-1]) - 1) + "\U0010ffff" if prefix else ""
 
 
 def _bounded(found: Iterable[Item], limit: int) -> tuple[list[Item], bool]:
