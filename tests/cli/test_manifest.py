@@ -107,6 +107,40 @@ def test_a_damaged_body_goes_to_quarantine_its_day_is_open_and_the_next_run_mend
     mirror.store.check_sums(EVERY_DAY)
 
 
+@pytest.mark.parametrize("options", [(), ("--dry-run",)])
+def test_a_file_that_cannot_be_read_is_told_apart_and_stays_where_it_is(
+    mirror: Mirror, options: tuple[str, ...]
+) -> None:
+    unreadable = mirror.store.zip_path(DAY, "json")
+    unreadable.unlink()
+    unreadable.symlink_to(unreadable.name)  # the system refuses to open it, to root as well
+    damage(mirror.store.zip_path("2026-11-17", "json"))
+    said = mirror.run("manifest", "rebuild", *options)
+    assert said.code == 1
+    where = "would go to quarantine/" if options else "moved to quarantine/"
+    assert (
+        f"damaged     1 file, {where}:\n            nbb/authentic/2026/11/2026-11-17/json.zip (" in said.out
+    )
+    assert (
+        "unreadable  1 file, left where they are; repair the disk or the permissions and run again:\n"
+        f"            nbb/authentic/2026/11/{DAY}/json.zip\n"
+    ) in said.out
+    assert unreadable.is_symlink()
+    report = mirror.run("manifest", "rebuild", "--dry-run", "--json").json
+    assert report["unreadable"] == [f"nbb/authentic/2026/11/{DAY}/json.zip"]
+    assert f"nbb/authentic/2026/11/{DAY}/json.zip" not in [each["path"] for each in report["refused"]]
+
+
+def test_a_damaged_superseded_body_is_said_to_stay_where_it_is(mirror: Mirror) -> None:
+    former = mirror.store.root / f"versions/nbb/authentic/2026/11/{DAY}/json.v1.zip"
+    former.parent.mkdir(parents=True)
+    former.write_bytes(b"no zip")
+    said = mirror.run("manifest", "rebuild")
+    assert said.code == 0
+    assert "damaged     1 file, superseded anyhow, left where they are:\n            versions/" in said.out
+    assert former.read_bytes() == b"no zip"
+
+
 def test_a_seal_that_does_not_hold_is_not_believed(mirror: Mirror) -> None:
     (mirror.store.folder(DAY) / "SHA256SUMS").unlink()
     seal = mirror.store.folder("2026-11-15") / "day.json"

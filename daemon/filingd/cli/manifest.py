@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from filingd.settings import Settings
 
 _NAMED = 20
+_TO_QUARANTINE = {True: "would go to quarantine/", False: "moved to quarantine/"}
+_LEFT_UNREAD = "left where they are; repair the disk or the permissions and run again"
 EXAMPLE = """\b
 Examples:
   filingd manifest rebuild --dry-run
@@ -50,12 +52,13 @@ def rebuild(config_path: Path, as_json: bool, dry_run: bool, rehearse_at: float 
 
     Needs the store to itself: stop the daemon first. A file counts if its content is sound, a day is sealed if its
     SHA256SUMS holds; damaged files go to quarantine/. The old manifest stays beside the new one. What the disk cannot
-    tell is planned anew by the next `filingd run`.
+    tell is planned anew by the next `filingd run`. A file that cannot be read stays where it is, and the exit code is 1.
     """
     settings = load_settings(config_path)
     report = asyncio.run(_rebuild(settings, rehearse_at, dry_run=dry_run, quiet=as_json))
     click.echo(json.dumps(report, indent=2) if as_json else "\n".join(_told(report)))
-    return ExitCode.FAILED if dry_run and report["refused"] else ExitCode.OK
+    is_lacking = report["unreadable"] or (dry_run and report["refused"])
+    return ExitCode.FAILED if is_lacking else ExitCode.OK
 
 
 async def _rebuild(
@@ -134,6 +137,8 @@ def _lanes(path: Path, registry: Registry, clock: Clock) -> list[LaneState]:
 def _report(
     settings: Settings, found: Rebuilt, kept: Path | None, duration_s: float, *, dry_run: bool
 ) -> dict[str, Any]:
+    from filingd.engine.damage import UNREADABLE
+
     return {
         "format": 1,
         "dry_run": dry_run,
@@ -145,7 +150,10 @@ def _report(
         "empty": found.empty,
         "sealed_days": found.sealed,
         "open_days": found.opened,
-        "refused": [{"path": path, "problem": problem} for path, problem in found.refused],
+        "refused": [
+            {"path": path, "problem": problem} for path, problem in found.refused if problem != UNREADABLE
+        ],
+        "unreadable": [path for path, problem in found.refused if problem == UNREADABLE],
         "unknown": found.unknown,
         "duration_s": round(duration_s, 3),
     }
@@ -158,8 +166,7 @@ def _told(report: Mapping[str, Any]) -> Iterator[str]:
     yield f"superseded  {report['superseded']:,} earlier bodies under versions/"
     yield f"empty       {report['empty']:,} datasets that were proven to have nothing"
     yield f"days        {report['sealed_days']:,} sealed, {report['open_days']:,} to be judged by the next run"
-    where = "would go to quarantine/" if report["dry_run"] else "moved to quarantine/"
-    yield from _named("damaged", [f"{each['path']} ({each['problem']})" for each in report["refused"]], where)
+    yield from _told_refused(report)
     yield from _named("unknown", report["unknown"], "left alone")
     if report["dry_run"]:
         yield "Nothing was written. Without --dry-run this becomes the new manifest."
@@ -169,9 +176,22 @@ def _told(report: Mapping[str, Any]) -> Iterator[str]:
     )
 
 
+def _told_refused(report: Mapping[str, Any]) -> Iterator[str]:
+    from filingd.core.layout import VERSIONS
+
+    current: list[str] = []
+    superseded: list[str] = []
+    for each in report["refused"]:
+        paths = superseded if each["path"].startswith(f"{VERSIONS}/") else current
+        paths.append(f"{each['path']} ({each['problem']})")
+    yield from _named("damaged", current, _TO_QUARANTINE[report["dry_run"]])
+    yield from _named("damaged", superseded, "superseded anyhow, left where they are")
+    yield from _named("unreadable", report["unreadable"], _LEFT_UNREAD)
+
+
 def _named(word: str, paths: list[str], what: str) -> Iterator[str]:
     if paths:
-        yield f"{word:<12}{len(paths):,} files, {what}:"
+        yield f"{word:<12}{len(paths):,} {'file' if len(paths) == 1 else 'files'}, {what}:"
         yield from (f"            {path}" for path in paths[:_NAMED])
     if len(paths) > _NAMED:
         yield f"            … and {len(paths) - _NAMED:,} more (all of them: --json)"
