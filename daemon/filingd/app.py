@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from filingd import __version__
 from filingd.core import events
 from filingd.core.errors import ConfigError, StoreLockedError
+from filingd.core.layout import MANIFEST_NAME
 from filingd.core.limits import LaneState, restarted
 from filingd.core.model import FlowLimits, LaneSpec, ZipLimits
 from filingd.registries.nbb.registry import NbbRegistry
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
     from filingd.ports import Clock, HttpClient, Log, Manifest, Registry, Steps, Store
     from filingd.settings import NbbSettings, ProductSettings, Settings
 
-MANIFEST_NAME = "manifest.db"
 KILL_VARIABLE = "FILINGD_KILL_AT"  # a crash rehearsal; see adapters.steps
 
 

@@ -64,6 +64,8 @@ MediaType = Annotated[str, Meta(extra={"kind": "media_type"})]
 Count = Annotated[int, Meta(ge=1, le=1_000_000_000)]
 AgeDays = Annotated[int, Meta(ge=1, le=10_000)]
 
+PRODUCTS = ("extract", "authentic-archive")
+
 LogLevel = Literal["debug", "info", "warning", "error"]
 Dataset = Literal["references", "json", "xbrl", "pdf"]
 
@@ -427,11 +429,15 @@ class Settings(_Section, frozen=True):
     @property
     def key_references(self) -> dict[str, tuple[str, ...]]:
         """Where the keys of each subscribed product are, by lane: `nbb/extract`, `nbb/authentic-archive`."""
+        return {f"nbb/{name}": product.keys for name, product in self.subscriptions.items()}
+
+    @property
+    def subscriptions(self) -> dict[str, ProductSettings]:
+        """What is subscribed at NBB CBSO, by product: `extract`, `authentic-archive`."""
         if self.nbb is None:
             return {}
-        products = self.nbb.products
-        found = {"nbb/extract": products.extract, "nbb/authentic-archive": products.authentic_archive}
-        return {name: product.keys for name, product in found.items() if product is not None}
+        found = (self.nbb.products.extract, self.nbb.products.authentic_archive)
+        return {name: product for name, product in zip(PRODUCTS, found, strict=True) if product is not None}
 
     def overridden(self, *, store_path: Path | None = None, nbb_base_url: str | None = None) -> Settings:
         """The same settings for another store or another host (the demo, a rehearsal)."""

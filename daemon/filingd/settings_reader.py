@@ -8,7 +8,6 @@ may have a method `problems()` for rules between its fields. No problem ever pri
 from __future__ import annotations
 
 import datetime as dt
-import difflib
 import ipaddress
 import os
 import re
@@ -284,7 +283,7 @@ class Reader:
         self.problems: list[Problem] = []
         self._folder = folder
         self._not_served = not_served
-        self._homes = dict(_homes(root))
+        self._root = root
 
     def struct(self, table: Mapping[str, Any], model: type[S], at: str = "") -> S | None:
         """The struct, or None if anything in it is wrong."""
@@ -395,7 +394,7 @@ class Reader:
             self._add(key, self._not_served[key], None)
             return False
         guess = _did_you_mean(name, list(known))
-        home = self._homes.get(name)
+        home = dict(_homes(self._root)).get(name)
         known_here = ", ".join(f"`{each}`" for each in known)
         advice = f"; it belongs in [{home}]" if home else f"; remove it (known here: {known_here})"
         self._add(key, f"unknown key{guess or advice}", None)
@@ -432,6 +431,8 @@ def _bounds(metas: list[Meta]) -> Meta | None:
 
 
 def _nearest(name: str, known: list[str]) -> str | None:
+    import difflib  # needed for what is misspelt only
+
     plain = {each.replace("-", "_"): each for each in known}
     near = difflib.get_close_matches(name.lower().replace("-", "_"), plain, 1, 0.6)
     return plain[near[0]] if near else None

@@ -351,7 +351,8 @@ def test_nothing_heavy_is_imported(stage: Stage) -> None:
     code = (
         "import sys; from filingd.cli.root import run; "
         f"code = run(['status', '--config', {str(stage.config)!r}]); "
-        "heavy = {'asyncio', 'aiohttp', 'rich', 'structlog', 'holidays', 'hypothesis', 'logging'} & set(sys.modules); "
+        "heavy = {'asyncio', 'aiohttp', 'rich', 'structlog', 'holidays', 'hypothesis', 'logging', 'difflib', "
+        "'filingd.app', 'filingd.adapters.manifest_commands', 'filingd.adapters.manifest_statements'} & set(sys.modules); "
         "sys.exit(f'imported {heavy}' if heavy or code else 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
@@ -387,6 +388,16 @@ def test_a_calendar_that_is_cut_to_nothing_says_that_it_was_cut(
     assert "No wanted publication day is as late as --since." in capsys.readouterr().out
     stage.run("--json")
     assert json.loads(capsys.readouterr().out)["remarks"] == []
+
+
+def test_the_name_of_the_manifest_stands_in_one_place() -> None:
+    package = ROOT / "daemon" / "filingd"
+    named = [
+        path.relative_to(package).as_posix()
+        for path in package.rglob("*.py")
+        if '"manifest.db"' in path.read_text("utf-8")
+    ]
+    assert named == ["core/layout.py"]
 
 
 def test_three_years_of_days_make_one_row_a_month(make_stage: Callable[[str], Stage]) -> None:

@@ -48,7 +48,7 @@ def _report(path: Path, settings: Settings) -> dict[str, Any]:
     from filingd.core.units import format_size
 
     remarks = [*_remarks(settings), *remarks_on_beginning(settings, time.time())]
-    nbb = None if settings.nbb is None else _nbb_report(settings.nbb)
+    nbb = None if settings.nbb is None else _nbb_report(settings, settings.nbb)
     keys = [] if nbb is None else [key for product in nbb["products"].values() for key in product["keys"]]
     return {
         "ok": nbb is not None and all(key["state"] != MISSING for key in keys),
@@ -62,15 +62,12 @@ def _report(path: Path, settings: Settings) -> dict[str, Any]:
     }
 
 
-def _nbb_report(nbb: NbbSettings) -> dict[str, Any]:
-    products = {"extract": nbb.products.extract, "authentic-archive": nbb.products.authentic_archive}
+def _nbb_report(settings: Settings, nbb: NbbSettings) -> dict[str, Any]:
     return {
         "base_url": nbb.base_url,
         "since": nbb.since.isoformat(),
         "authentic": list(nbb.authentic),
-        "products": {
-            name: _product_report(product) for name, product in products.items() if product is not None
-        },
+        "products": {name: _product_report(product) for name, product in settings.subscriptions.items()},
     }
 
 

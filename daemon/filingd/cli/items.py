@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from filingd.cli.instants import Instant, iso_minute, iso_second
-from filingd.cli.options import config_option, json_option, load_settings
+from filingd.cli.options import config_option, json_option, load_settings, manifest_path, opened_manifest
 from filingd.cli.status import NBB_FAMILY
 from filingd.core.errors import ExitCode
 
@@ -18,9 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from filingd.adapters.manifest_commands import ManifestReader
+    from filingd.adapters.manifest_reader import ManifestReader
     from filingd.core.model import Group, Item, Version
-    from filingd.settings import Settings
 
 _STATES = ("due", "active", "stored", "rechecking", "empty", "absent", "quarantined", "reasking")
 _PAGE = 1000
@@ -73,7 +72,7 @@ def list_(config_path: Path, as_json: bool, states: tuple[str, ...], lane: str |
     """
     settings = load_settings(config_path)
     prefix = _key_prefix(prefix)
-    with _reader(settings) as reader:
+    with opened_manifest(settings) as reader:
         wanted = (item for item in _items_of(reader, prefix, states) if lane is None or item.lane == lane)
         found, more = _bounded(wanted, limit)
     if as_json:
@@ -94,12 +93,6 @@ def list_(config_path: Path, as_json: bool, states: tuple[str, ...], lane: str |
 def _key_prefix(given: str) -> str:
     """What keys begin with, from a prefix of keys or from (the beginning of) a date."""
     return f"{NBB_FAMILY}/{given}" if _DATE.fullmatch(given) else given
-
-
-def _reader(settings: Settings) -> ManifestReader:
-    from filingd.adapters.manifest_commands import ManifestReader
-
-    return ManifestReader(settings.store.path / "manifest.db")
 
 
 def _items_of(reader: ManifestReader, prefix: str, states: Sequence[str]) -> Iterator[Item]:
@@ -166,7 +159,7 @@ def show(config_path: Path, as_json: bool, key: str) -> int:
     from filingd import app
 
     settings = load_settings(config_path)
-    with _reader(settings) as reader:
+    with opened_manifest(settings) as reader:
         item = reader.items([key]).get(key)
         if item is None:
             click.echo(f"No item has the key {key}. Keys look like nbb/authentic/2026-11-20/json; see "
@@ -315,15 +308,15 @@ def retry(config_path: Path, as_json: bool, keys: tuple[str, ...], all_failed: b
 
     Items under way are left alone. A running daemon notices within a second; without one they are due at the next start.
     """
-    from filingd.adapters.manifest_commands import ManifestReader, ManifestWriter
+    from filingd.adapters.manifest_commands import ManifestWriter
 
     if not keys and not all_failed:
         raise click.UsageError("Name at least one KEY or PREFIX, or say --all-failed.")
-    path = load_settings(config_path).store.path / "manifest.db"
-    with ManifestReader(path) as reader:
+    settings = load_settings(config_path)
+    with opened_manifest(settings) as reader:
         wanted = _chosen(reader, keys, all_failed=all_failed)
     now = time.time() if at is None else at
-    with ManifestWriter(path, clock_now=time.time) as writer:
+    with ManifestWriter(manifest_path(settings), clock_now=time.time) as writer:
         changed = writer.retry(list(wanted), now) if wanted else []
     left = {key: _why_left(wanted[key]) for key in wanted if key not in set(changed)}
     if as_json:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from filingd.cli.instants import Instant
-from filingd.cli.options import config_option, json_option, load_settings
+from filingd.cli.options import config_option, json_option, load_settings, manifest_path
 from filingd.core.errors import ExitCode, StoreError
 
 if TYPE_CHECKING:
@@ -80,13 +80,12 @@ async def _rebuild(
 async def _made(
     settings: Settings, registry: Registry, clock: Clock, *, dry_run: bool, quiet: bool
 ) -> tuple[Rebuilt, Path | None]:
-    from filingd import app
     from filingd.adapters.manifest_commands import ManifestBuilder
     from filingd.adapters.steps import SilentSteps
     from filingd.adapters.store import DiskStore
     from filingd.engine.rebuild import Rebuilder
 
-    path, progress = app.manifest_path(settings), _progress(quiet=quiet)
+    path, progress = manifest_path(settings), _progress(quiet=quiet)
     store = DiskStore(settings.store.path, SilentSteps())
     try:
         if dry_run:
@@ -120,7 +119,7 @@ def _ending() -> str:
 
 def _lanes(path: Path, registry: Registry, clock: Clock) -> list[LaneState]:
     """Each lane as the old manifest has it; if that cannot be read, as if a call had just been made on it."""
-    from filingd.adapters.manifest_commands import ManifestReader
+    from filingd.adapters.manifest_reader import ManifestReader
     from filingd.core.errors import FilingdError
     from filingd.core.limits import LaneState
 
@@ -142,7 +141,7 @@ def _report(
     return {
         "format": 1,
         "dry_run": dry_run,
-        "manifest": str(settings.store.path / "manifest.db"),
+        "manifest": str(manifest_path(settings)),
         "kept_as": str(kept) if kept else None,
         "stored": found.stored,
         "stored_bytes": found.stored_bytes,

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from filingd.core.errors import ConfigError
+from filingd.core.layout import MANIFEST_NAME
 
 if TYPE_CHECKING:
+    from filingd.adapters.manifest_reader import ManifestReader
     from filingd.settings import Settings
 
 DEFAULT_CONFIG = Path("/etc/filingd/filingd.toml")
@@ -48,6 +50,22 @@ def load_settings(path: Path) -> Settings:
     from filingd.settings import load
 
     return load(path)
+
+
+def manifest_path(settings: Settings) -> Path:
+    """Where the manifest lies."""
+    return settings.store.path / MANIFEST_NAME
+
+
+def opened_manifest(settings: Settings) -> ManifestReader:
+    """A look at the manifest, to be closed.
+
+    Raises:
+        StoreError: there is none, or it cannot be read.
+    """
+    from filingd.adapters.manifest_reader import ManifestReader
+
+    return ManifestReader(manifest_path(settings))
 
 
 def shipped_config(name: str) -> Path:

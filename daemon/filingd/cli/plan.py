@@ -9,7 +9,7 @@ import click
 
 from filingd.cli.beginning import remarks_on_beginning
 from filingd.cli.instants import Instant, iso_minute
-from filingd.cli.options import config_option, json_option, load_settings
+from filingd.cli.options import config_option, json_option, load_settings, manifest_path, opened_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -29,7 +29,6 @@ WHY_NOT: Mapping[str, str] = {
     "outside_window": "older than the archive reaches",
     "rolled_out": "the archive was asked at its far edge and no longer had it",
 }
-PRODUCTS = ("extract", "authentic-archive")
 
 EXAMPLE = """\b
 Examples:
@@ -60,13 +59,9 @@ def plan(config_path: Path, as_json: bool, at: float | None) -> None:
 
 
 def _known(settings: Settings, registry: Registry, now: float) -> Mapping[str, Item]:
-    from filingd import app
-    from filingd.adapters.manifest_commands import ManifestReader
-
-    path = app.manifest_path(settings)
-    if not path.exists():
+    if not manifest_path(settings).exists():
         return {}
-    with ManifestReader(path) as reader:
+    with opened_manifest(settings) as reader:
         return reader.items(registry.expected(now))
 
 
@@ -140,8 +135,9 @@ def _when(calls: Sequence[Call]) -> dict[str, Any]:
 
 
 def _not_subscribed(settings: Settings) -> list[str]:
-    lanes = {name.partition("/")[2] for name in settings.key_references}
-    return [product for product in PRODUCTS if product not in lanes]
+    from filingd.settings import PRODUCTS
+
+    return [product for product in PRODUCTS if product not in settings.subscriptions]
 
 
 # ------------------------------------------------------------------------------------------ text

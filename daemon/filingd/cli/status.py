@@ -16,14 +16,14 @@ import click
 
 from filingd.cli.beginning import remarks_on_beginning
 from filingd.cli.instants import Instant, iso_minute
-from filingd.cli.options import config_option, json_option, load_settings
+from filingd.cli.options import config_option, json_option, load_settings, manifest_path, opened_manifest
 
 if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from filingd.adapters.manifest_commands import ManifestReader
+    from filingd.adapters.manifest_reader import ManifestReader
     from filingd.cli.coverage import Day
     from filingd.cli.status_report import LaneReport, StatusReport
     from filingd.core.limits import LaneState
@@ -87,15 +87,9 @@ def _schema_text() -> str:
 def _json_text(settings: Settings, now: float, first: dt.date | None) -> bytes:
     import msgspec
 
-    with _opened(settings) as reader:
+    with opened_manifest(settings) as reader:
         days = known_days(settings, reader, now, first)
         return msgspec.json.encode(report_of(settings, reader, days, now))
-
-
-def _opened(settings: Settings) -> ManifestReader:
-    from filingd.adapters.manifest_commands import ManifestReader
-
-    return ManifestReader(settings.store.path / "manifest.db")
 
 
 # ------------------------------------------------------------------------------------------ what is known
@@ -137,7 +131,7 @@ def days_at(settings: Settings, now: float) -> list[Day]:
     Raises:
         StoreError: there is no manifest, or it cannot be read.
     """
-    with _opened(settings) as reader:
+    with opened_manifest(settings) as reader:
         return known_days(settings, reader, now, None)
 
 
@@ -151,7 +145,7 @@ def report_of(settings: Settings, reader: ManifestReader, days: Sequence[Day], n
         at=now,
         store=told.StoreReport(
             path=str(store.path),
-            manifest=str(store.path / "manifest.db"),
+            manifest=str(manifest_path(settings)),
             log=str(settings.log_file) if settings.log_file else None,
             free_bytes=_free_bytes(store.path),
             keep_free_bytes=store.keep_free_bytes,
@@ -204,11 +198,7 @@ def _families(days: Sequence[Day]) -> list[Any]:
 
 def _products(settings: Settings) -> Mapping[str, ProductSettings]:
     """The configured products by lane."""
-    if settings.nbb is None:
-        return {}
-    products = settings.nbb.products
-    found = {"nbb/extract": products.extract, "nbb/authentic-archive": products.authentic_archive}
-    return {lane: product for lane, product in found.items() if product is not None}
+    return {f"nbb/{name}": product for name, product in settings.subscriptions.items()}
 
 
 def _lane_names(settings: Settings, reader: ManifestReader) -> list[str]:
@@ -254,7 +244,7 @@ def status_lines(settings: Settings, now: float, first: dt.date | None = None, *
     """
     from filingd.cli.calendar_view import calendars
 
-    with _opened(settings) as reader:
+    with opened_manifest(settings) as reader:
         days = known_days(settings, reader, now, first)
         report = report_of(settings, reader, days, now)
     lines = [_headline(report), ""]

@@ -1,5 +1,6 @@
 """Where things lie on the operator's disk, relative to the store.
 
+manifest.db                                   what is known of every item
 nbb/authentic/2026/11/2026-11-20/json.zip     the body now current, under its final name
 nbb/authentic/2026/11/2026-11-20/day.json     the seal: counts, digests, routes, unexplained gaps
 nbb/authentic/2026/11/2026-11-20/SHA256SUMS   the seal, for `sha256sum -c`; written last, removed first
@@ -10,6 +11,7 @@ index/…                                       what lies where in a zip; made a
 
 from __future__ import annotations
 
+MANIFEST_NAME = "manifest.db"
 SEAL_NAME = "day.json"
 SUMS_NAME = "SHA256SUMS"
 VERSIONS = "versions"
