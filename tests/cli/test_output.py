@@ -89,6 +89,22 @@ def test_an_answer_that_was_told_is_told_whole(environment: dict[str, str]) -> N
     assert done.stdout.endswith("}\n")
 
 
+@pytest.mark.skipif(not FULL.exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("console", ["json", "pretty"])
+@pytest.mark.parametrize("is_gone", [True, False])
+def test_a_daemon_outlasts_a_console_that_refuses_and_ends_in_order(
+    environment: dict[str, str], pipe_without_reader: int, console: str, is_gone: bool
+) -> None:
+    config = Path(environment["FILINGD_CONFIG"])
+    config.write_text(CONFIG.replace("2026-11-01", "2100-01-01"))  # nothing to do: it is idle at once
+    command = f"run --until-idle --console {console}"
+    with FULL.open("w") as full:
+        done = called(command, environment, stdout=pipe_without_reader if is_gone else full)
+    assert (done.returncode, done.stderr) == (ExitCode.OK, "")
+    log = config.parent / "store" / "log" / "filingd.jsonl"
+    assert '"event":"daemon.stopped"' in log.read_text("utf-8")
+
+
 def test_a_command_without_standard_output_does_its_work(environment: dict[str, str]) -> None:
     call = f"import os, sys; os.close(1); os.execv({sys.executable!r}, [{sys.executable!r}, '-m', 'filingd', 'plan'])"
     done = subprocess.run([sys.executable, "-c", call], env=environment, stderr=subprocess.PIPE, check=False)
