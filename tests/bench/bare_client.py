@@ -20,6 +20,7 @@ async def discard(base_url: str, count: int, concurrency: int) -> float:
     async def worker(session: aiohttp.ClientSession) -> None:
         for number in numbers:
             async with session.get(f"{base_url}/{number:05d}.json") as response:
+                response.raise_for_status()
                 await response.read()
 
     async with aiohttp.ClientSession() as session:

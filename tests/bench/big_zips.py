@@ -43,10 +43,8 @@ _EXTRA64 = struct.Struct("<HHQ")
 def main(arguments: Sequence[str] = ()) -> list[dict[str, Any]]:
     """Run it; returns one row a contender."""
     options = _options(arguments)
-    with peers.scratch_directory() as scratch:
-        root = peers.fresh_directory(scratch, "served")
-        for folder in (scratch, root):
-            folder.chmod(0o755)
+    served_bytes = (3 + options.memory_gib) << 30
+    with peers.scratch_directory() as scratch, peers.served_directory(served_bytes) as root:
         _make_zips(root, options.memory_gib)
         with peers.served(root) as server:
             whole_s: dict[str, list[float]] = {}

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -36,13 +37,14 @@ daemon off;
 worker_processes 1;
 pid {home}/nginx.pid;
 error_log {home}/error.log;
+worker_rlimit_nofile {open_files};
 events {{ worker_connections 1024; }}
 http {{
   access_log off;
   sendfile on;
   tcp_nopush on;
   keepalive_requests 1000000;
-  open_file_cache max=30000 inactive=300s;
+  open_file_cache max={cached_files} inactive=300s;
   open_file_cache_valid 300s;
   client_body_temp_path {home}/body; proxy_temp_path {home}/proxy; fastcgi_temp_path {home}/fastcgi;
   uwsgi_temp_path {home}/uwsgi; scgi_temp_path {home}/scgi;
@@ -67,7 +69,13 @@ def served(root: Path) -> Iterator[Server]:
     port = free_port()
     with tempfile.TemporaryDirectory() as home:
         configuration = Path(home, "nginx.conf")
-        configuration.write_text(_NGINX_CONFIGURATION.format(home=home, port=port, root=root))
+        open_files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        cached_files = min(open_files - 2000, 30_000)  # each is kept open, and connections want some too
+        configuration.write_text(
+            _NGINX_CONFIGURATION.format(
+                home=home, port=port, root=root, open_files=open_files, cached_files=cached_files
+            )
+        )
         Path(home).chmod(0o755)
         process = subprocess.Popen(
             ["nginx", "-c", str(configuration), "-e", f"{home}/error.log", "-g", "user root;"]
@@ -152,6 +160,16 @@ def scratch_directory() -> Iterator[Path]:
     base = os.environ.get("FILINGD_BENCH_DIR")
     with tempfile.TemporaryDirectory(prefix="filingd-bench-", dir=base) as name:
         subprocess.run(["chattr", "+T", name], check=False, stderr=subprocess.DEVNULL)
+        yield Path(name)
+
+
+@contextlib.contextmanager
+def served_directory(needed_bytes: int) -> Iterator[Path]:
+    """Where the server's files lie: in memory if there is room, so that no disk of the server is measured."""
+    shared = Path("/dev/shm")  # noqa: S108 - a directory of our own is made in it
+    has_room = shared.is_dir() and shutil.disk_usage(shared).free > 2 * needed_bytes
+    with tempfile.TemporaryDirectory(prefix="filingd-served-", dir=shared if has_room else None) as name:
+        Path(name).chmod(0o755)
         yield Path(name)
 
 

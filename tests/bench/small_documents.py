@@ -32,8 +32,8 @@ def main(arguments: Sequence[str] = ()) -> list[dict[str, Any]]:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=5)
     rounds = parser.parse_args(list(arguments)).rounds
-    with peers.scratch_directory() as scratch:
-        root = _documents(scratch)
+    with peers.scratch_directory() as scratch, peers.served_directory(COUNT * BODY_BYTES[1]) as root:
+        _make_documents(root)
         with peers.served(root) as server:
             timings = peers.interleaved(_contenders(server.base_url), rounds, scratch)
     bare_s = timings["bare aiohttp, discards"].median_s
@@ -43,15 +43,11 @@ def main(arguments: Sequence[str] = ()) -> list[dict[str, Any]]:
     return rows
 
 
-def _documents(scratch: Path) -> Path:
-    root = peers.fresh_directory(scratch, "documents")
-    root.chmod(0o755)
-    scratch.chmod(0o755)
+def _make_documents(root: Path) -> None:
     seeded = random.Random(20_000)
     for number in range(COUNT):
         text = "".join(seeded.choices("0123456789abcdef ", k=seeded.randint(*BODY_BYTES)))
         (root / f"{number:05d}.json").write_text(json.dumps({"text": text}))
-    return root
 
 
 def _contenders(base_url: str) -> dict[str, peers.Contender]:
