@@ -166,7 +166,7 @@ def scratch_directory() -> Iterator[Path]:
 @contextlib.contextmanager
 def served_directory(needed_bytes: int) -> Iterator[Path]:
     """Where the server's files lie: in memory if there is room, so that no disk of the server is measured."""
-    shared = Path("/dev/shm")  # noqa: S108 - a directory of our own is made in it
+    shared = Path("/dev/shm")
     has_room = shared.is_dir() and shutil.disk_usage(shared).free > 2 * needed_bytes
     with tempfile.TemporaryDirectory(prefix="filingd-served-", dir=shared if has_room else None) as name:
         Path(name).chmod(0o755)

@@ -28,20 +28,30 @@ GROUP_MAX = 256
 _FOLDERS_SYNCED_ONE_BY_ONE = 4  # from here on one sync of the file system is cheaper
 
 
+class _Handed:
+    """The documents of one caller: one future for all of them."""
+
+    __slots__ = ("done", "left", "loop")
+
+    def __init__(self, count: int, loop: asyncio.AbstractEventLoop) -> None:
+        self.left = count
+        self.loop = loop
+        self.done: asyncio.Future[None] = loop.create_future()
+
+
 class _Waiting:
     """One document and who waits for it."""
 
-    __slots__ = ("data", "done", "error", "folder", "has_previous", "loop", "path", "previous", "temporary")
+    __slots__ = ("caller", "data", "error", "folder", "has_previous", "path", "previous", "temporary")
 
-    def __init__(self, root: str, target: str, data: bytes, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, root: str, target: str, data: bytes, caller: _Handed) -> None:
         # Plain strings: on the path of every document they cost a twentieth of what path objects do.
         self.folder, _, name = f"{root}/{target}".rpartition("/")
         self.path = f"{self.folder}/{name}"
         self.temporary = f"{self.folder}/{temporary_name(name)}"
         self.previous = f"{self.folder}/{previous_name(name)}"
         self.data = data
-        self.loop = loop
-        self.done: asyncio.Future[None] = loop.create_future()
+        self.caller = caller
         self.error: DiskFullError | DiskFaultError | None = None
         self.has_previous = False  # what lay under the name before is held until the folder is durable
 
@@ -65,16 +75,17 @@ class DocumentWriter:
         self, documents: Sequence[tuple[str, bytes]]
     ) -> list[DiskFullError | DiskFaultError | None]:
         """Publish documents durably; for each the error that hit it, or None. What lay there before then still does."""
-        loop = asyncio.get_running_loop()
-        waiting = [_Waiting(self._top, target, data, loop) for target, data in documents]
+        if not documents:
+            return []
+        caller = _Handed(len(documents), asyncio.get_running_loop())
+        waiting = [_Waiting(self._top, target, data, caller) for target, data in documents]
         with self._bell:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="filingd-documents", daemon=True)
                 self._thread.start()
             self._waiting.extend(waiting)
             self._bell.notify()
-        for one in waiting:
-            await one.done
+        await caller.done
         return [one.error for one in waiting]
 
     def stop(self) -> None:
@@ -211,13 +222,14 @@ def _sound(group: Iterable[_Waiting]) -> list[_Waiting]:
 
 def _report(group: list[_Waiting]) -> None:
     """Wake everybody with one call into the loop."""
-    loop = group[0].loop
+    loop = group[0].caller.loop
     if not loop.is_closed():
         loop.call_soon_threadsafe(_settle, group)
 
 
 def _settle(group: list[_Waiting]) -> None:
     for waiting in group:
-        if waiting.done.done():
-            continue
-        waiting.done.set_result(None)
+        caller = waiting.caller
+        caller.left -= 1
+        if not caller.left and not caller.done.done():
+            caller.done.set_result(None)

@@ -34,7 +34,17 @@ _SYSLOG_PRIORITY: Mapping[str, int] = {"debug": 7, "info": 6, "warning": 4, "err
 _STOP = None
 _NOT_FOR_EYES = ("sha256", "request_id", "facts")  # too long for a screen; the file has them
 
-Line = dict[str, Any]
+_GATHER_S = 0.02  # lines that follow at once are written with the first: one awakening, one write
+
+
+class Line(dict[str, Any]):
+    """The facts of one line in their order, and its JSON if that is known already."""
+
+    __slots__ = ("encoded",)
+
+    def __init__(self, facts: Mapping[str, Any], encoded: bytes | None = None) -> None:
+        super().__init__(facts)
+        self.encoded = encoded
 
 
 class Output(Protocol):
@@ -54,7 +64,7 @@ class Output(Protocol):
 
 def as_json(line: Line) -> bytes:
     """One line of JSON with its line feed; keys in the order of the line."""
-    return msgspec.json.encode(line) + b"\n"
+    return (line.encoded or msgspec.json.encode(line)) + b"\n"
 
 
 class JsonFile:
@@ -190,6 +200,7 @@ class LineWriter:
         self._make_line = make_line
         self._queue_lines = queue_lines
         self._queue: queue.SimpleQueue[Line | threading.Event | None] = queue.SimpleQueue()
+        self._hurry = threading.Event()  # somebody waits for what is queued
         self._dropped_lines = 0
         self._reported_lines = 0
         self._is_closed = False
@@ -218,6 +229,7 @@ class LineWriter:
             return True
         written = threading.Event()
         self._queue.put(written)
+        self._hurry.set()
         return written.wait(timeout_s)
 
     def close(self, timeout_s: float = 5.0) -> None:
@@ -225,6 +237,7 @@ class LineWriter:
         if not self._is_closed:
             self._is_closed = True
             self._queue.put(_STOP)
+            self._hurry.set()
             self._thread.join(timeout_s)
 
     def _run(self) -> None:
@@ -249,8 +262,11 @@ class LineWriter:
         lines: list[Line] = []
         waiting: list[threading.Event] = []
         entry = self._queue.get()
+        if self._queue.qsize() < _BATCH_LINES:
+            self._hurry.wait(_GATHER_S)
         while entry is not _STOP:
             if isinstance(entry, threading.Event):
+                self._hurry.clear()
                 waiting.append(entry)
             else:
                 lines.append(entry)
@@ -340,18 +356,18 @@ class StatusLog:
 
     def _line(self, event: str, level: str, **facts: Any) -> Line:
         stamp = dt.datetime.fromtimestamp(self._now(), dt.UTC).isoformat(timespec="milliseconds")
-        redacted = _redacted({"event": event, **facts}, self._secrets())
-        return {"ts": stamp.replace("+00:00", "Z"), "level": level, **redacted}
+        begin = {"ts": stamp.replace("+00:00", "Z"), "level": level, "event": event}
+        return _redacted({**begin, **facts}, self._secrets())
 
 
-def _redacted(facts: Line, secrets: Collection[str]) -> Line:
+def _redacted(facts: Mapping[str, Any], secrets: Collection[str]) -> Line:
     try:
-        if is_clean(msgspec.json.encode(facts), secrets):
-            return facts
+        encoded = msgspec.json.encode(facts)
+        if is_clean(encoded, secrets):
+            return Line(facts, encoded)
     except (TypeError, ValueError):
         pass  # a value that JSON does not know, or text that is no UTF-8: made plain below
-    redacted: Line = redact(facts, secrets)
-    return redacted
+    return Line(redact(facts, secrets))
 
 
 def open_status_log(

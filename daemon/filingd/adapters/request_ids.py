@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import uuid
 
 _IDS_A_DRAW = 256
 _ID_BYTES = 16
+_VARIANTS = {digit: "89ab"[int(digit, 16) % 4] for digit in "0123456789abcdef"}  # RFC 9562: the two bits 10
 
 
 class RequestIds:
@@ -23,6 +23,7 @@ class RequestIds:
     def __call__(self) -> str:
         if self._used >= len(self._drawn):
             self._drawn, self._used = os.urandom(_IDS_A_DRAW * _ID_BYTES), 0
-        piece = self._drawn[self._used : self._used + _ID_BYTES]
+        digits = self._drawn[self._used : self._used + _ID_BYTES].hex()
         self._used += _ID_BYTES
-        return str(uuid.UUID(bytes=piece, version=4))
+        variant = _VARIANTS[digits[16]]
+        return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"

@@ -1,7 +1,7 @@
-"""Which group is sealed with which content, so that one day's filings are never taken for another day's.
+"""Which group is sealed with which content, so that what belongs to one is never taken for another's.
 
-A folder that was copied, or a registry that answers one day's question with another day's body, is sound in itself:
-only beside the other day can it be told.
+A folder that was copied, or an answer to another question than the one that was asked, is sound in itself: only
+beside the other group can it be told.
 """
 
 from __future__ import annotations

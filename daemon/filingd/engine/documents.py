@@ -1,7 +1,7 @@
 """Small documents on their way to the disk: written, synced and recorded in groups.
 
 A worker hands a document over and goes on; what waits is bounded. One sync, one transaction and two hops between
-threads serve a whole group, which is what makes durability nearly free.
+threads serve a whole group, which is what makes durability nearly free. While one group is recorded the next is written.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from filingd.ports import Store
 
 GROUP_MAX = 256
-WAITING_MAX = 2 * GROUP_MAX
+WAITING_MAX = 3 * GROUP_MAX
+_GROUPS_AT_ONCE = 2  # one that is written, one that is recorded
 
 
 class Handed(NamedTuple):
@@ -47,6 +48,7 @@ class DocumentDesk:
         self._refused = refused
         self._waiting: list[Handed] = []
         self._in_hand = 0
+        self._disk_is_free = asyncio.Lock()
         self._came = asyncio.Event()
         self._went = asyncio.Event()
 
@@ -64,12 +66,20 @@ class DocumentDesk:
         self._came.set()
 
     async def run(self) -> None:
-        """Publish what comes, until cancelled."""
-        while True:
-            await self._came.wait()
-            self._came.clear()
-            while self._waiting:
-                await self._next_group()
+        """Publish what comes, until cancelled.
+
+        Raises:
+            Exception: what publishing died of.
+        """
+        serving = {asyncio.create_task(self._serve(), name="documents") for _ in range(_GROUPS_AT_ONCE)}
+        try:
+            ended, _ = await asyncio.wait(serving, return_when=asyncio.FIRST_COMPLETED)
+            for task in ended:
+                task.result()
+        finally:
+            for task in serving:
+                task.cancel()
+            await asyncio.gather(*serving, return_exceptions=True)
 
     async def drain(self) -> None:
         """Return when everything that was handed over is settled."""
@@ -77,17 +87,34 @@ class DocumentDesk:
             self._went.clear()
             await self._went.wait()
 
-    async def _next_group(self) -> None:
-        group, self._waiting = self._waiting[:GROUP_MAX], self._waiting[GROUP_MAX:]
-        self._in_hand = len(group)
+    async def _serve(self) -> None:
+        while True:
+            group = await self._next_group()
+            try:
+                await undisturbed(self._publish(group))
+            finally:
+                self._in_hand -= len(group)
+                self._went.set()
+
+    async def _next_group(self) -> Sequence[Handed]:
+        """What waits when the disk is free for it; from then on it is ours until the group is written."""
+        await self._disk_is_free.acquire()
         try:
-            await undisturbed(self._publish(group))
-        finally:
-            self._in_hand = 0
-            self._went.set()
+            while not self._waiting:
+                self._came.clear()
+                await self._came.wait()
+        except BaseException:
+            self._disk_is_free.release()
+            raise
+        group, self._waiting = self._waiting[:GROUP_MAX], self._waiting[GROUP_MAX:]
+        self._in_hand += len(group)
+        return group
 
     async def _publish(self, group: Sequence[Handed]) -> None:
-        errors = await self._put(group)
+        try:
+            errors = await self._put(group)
+        finally:
+            self._disk_is_free.release()
         kept = [one for one, error in zip(group, errors, strict=True) if error is None]
         refused = [(one, error) for one, error in zip(group, errors, strict=True) if error is not None]
         try:

@@ -97,9 +97,10 @@ class Lane:
         while True:
             changes = self._changes
             await self._until_open()
-            async with self._leasing:
-                if not self._buffer:
-                    await self._lease()
+            if not self._buffer:
+                async with self._leasing:
+                    if not self._buffer:
+                        await self._lease()
             if self._buffer and self._is_open():
                 item = self._buffer.popleft()
                 self._prefetch()
@@ -111,6 +112,8 @@ class Lane:
         """Wait for the moment of a call; False if the lane is parked, so that no item waits for it in hand."""
         if not self._is_open():
             return False
+        if self.pacer.acquire_at_once():
+            return True
         me = asyncio.current_task()
         assert me is not None, "a call is made by a task"
         self._at_gate.add(me)

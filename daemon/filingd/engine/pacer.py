@@ -82,6 +82,13 @@ class LanePacer:
         """Seconds until a parked lane opens; 0 if it is open. Steps of the wall clock do not matter here."""
         return max(0.0, self._parked_until_s - self._clock.monotonic())
 
+    def acquire_at_once(self) -> bool:
+        """Release the call if nobody waits and nothing has to be waited for; whether it was."""
+        if self._waiting or self._closed:
+            return False
+        now_s = self._clock.monotonic()
+        return self._released(now_s, now_s)
+
     async def acquire(self) -> None:
         """Wait until the call may be released.
 
@@ -89,6 +96,8 @@ class LanePacer:
             LaneClosedError: the lane was closed.
             Exception: whatever `save` raised; nothing was released.
         """
+        if self.acquire_at_once():
+            return
         wanted_s = self._clock.monotonic()
         self._waiting += 1
         try:
@@ -138,19 +147,28 @@ class LanePacer:
     async def _release_in_time(self, wanted_s: float) -> None:
         while not self._closed:
             now_s = self._clock.monotonic()
-            opens_s = max(self._pace.opens_at_s(wanted_s, now_s), self._parked_until_s)
-            self._reserve_ahead(max(opens_s, now_s))
-            if opens_s <= now_s <= self._durable_until_s:
-                # Nothing is awaited between here and the caller: this is the moment of the release. The clock is
-                # read again because the system may have stopped the process in between.
-                self._released_until_s = self._clock.monotonic()
-                self._pace.release(wanted_s, self._released_until_s)
+            if self._released(wanted_s, now_s):
                 return
+            opens_s = self._opens_s(wanted_s, now_s)
             if opens_s > now_s:
                 await self._sleep(opens_s - now_s)
             else:
                 await self._until_durable(self._changes)
         raise LaneClosedError(f"The lane {self._state.name} is closed: filingd is stopping.")
+
+    def _opens_s(self, wanted_s: float, now_s: float) -> float:
+        return max(self._pace.opens_at_s(wanted_s, now_s), self._parked_until_s)
+
+    def _released(self, wanted_s: float, now_s: float) -> bool:
+        opens_s = self._opens_s(wanted_s, now_s)
+        self._reserve_ahead(max(opens_s, now_s))
+        if not opens_s <= now_s <= self._durable_until_s:
+            return False
+        # Nothing is awaited between here and the caller: this is the moment of the release. The clock is
+        # read again because the system may have stopped the process in between.
+        self._released_until_s = self._clock.monotonic()
+        self._pace.release(wanted_s, self._released_until_s)
+        return True
 
     def _reserve_ahead(self, needed_s: float) -> None:
         reserved_s = self._state.reserved_until_s
