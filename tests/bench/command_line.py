@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -56,7 +57,10 @@ def main(arguments: Sequence[str] = ()) -> list[dict[str, Any]]:
 
 
 def _run(place: Path, *arguments: str) -> None:
-    subprocess.run([sys.executable, *arguments], cwd=place, check=True, stdout=subprocess.DEVNULL)
+    # With bytecode, which an installation has, whatever the shell says of it.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    command = [sys.executable, *arguments]
+    subprocess.run(command, cwd=place, check=True, stdout=subprocess.DEVNULL, env=environment)
 
 
 def _small_store(scratch: Path) -> Path:

@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import datetime as dt
 import gc
 import hashlib
 import json
 import os
 import random
+import shutil
 import statistics
 import subprocess
 import sys
@@ -24,11 +26,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import uvloop
+from msgspec.structs import replace
 
 from bench import peers
 from filingd.adapters.manifest import SqliteManifest
 from filingd.adapters.manifest_commands import ManifestBuilder
 from filingd.core.model import Change, Group, Item, State, Version
+from support.daemon import DaemonConfig
+from support.sandbox import SandboxProcess
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -41,6 +46,9 @@ DUE_ROWS = 100_000
 FEW_ITEMS, MANY_ITEMS = 10_000, 1_000_000
 NOW = 1_795_000_000.0
 LANE = "authentic-query"
+DAYS = 1_000
+YESTERDAY = dt.datetime.fromtimestamp(NOW, dt.UTC).date() - dt.timedelta(days=1)
+DATASETS = ("references", "json", "xbrl", "pdf")
 DROP_CACHES = Path("/proc/sys/vm/drop_caches")
 
 
@@ -220,9 +228,70 @@ def many_rows(count: int, scratch: Path) -> list[dict[str, Any]]:
             "median of 5 new processes",
         ),
     ]
-    for file in place.iterdir():
-        file.unlink()
+    rows += real_programs(place, temperature)
+    shutil.rmtree(place)
     return rows
+
+
+def real_programs(store: Path, temperature: str) -> list[dict[str, Any]]:
+    """`filingd run` until its first request arrives, and `filingd status`, on the manifest with many rows."""
+    first_day = (YESTERDAY - dt.timedelta(DAYS - 1)).isoformat()
+    with SandboxProcess(clock=NOW, scale=0.002) as sandbox:
+        config = DaemonConfig.for_sandbox(sandbox, store.parent, first_day, store=store)
+        looks, starts = [], []
+        for _ in range(5):
+            drop_caches()
+            looks.append(one_look(config))
+            drop_caches()
+            starts.append(one_start(config, sandbox))
+    return [
+        in_ms("filingd run, from its start to its first request (ms)", starts, "1000", temperature),
+        in_ms("filingd status (ms)", looks, "500", temperature),
+    ]
+
+
+def in_ms(name: str, walls_s: Sequence[float], target: str, temperature: str) -> dict[str, Any]:
+    """The median of some runs as a figure."""
+    walls_ms = sorted(round(wall_s * 1000) for wall_s in walls_s)
+    return figure(
+        name, statistics.median(walls_ms), target, f"[{walls_ms[0]} to {walls_ms[-1]}], {temperature}"
+    )
+
+
+def one_look(config: DaemonConfig) -> float:
+    """Seconds of a `filingd status`."""
+    began = time.perf_counter()
+    subprocess.run(filingd("status", config), check=True, stdout=subprocess.DEVNULL, env=environment(config))
+    return time.perf_counter() - began
+
+
+def one_start(config: DaemonConfig, sandbox: SandboxProcess) -> float:
+    """Seconds from the start of a daemon to the arrival of its first request; what it changed is undone."""
+    manifest, kept = config.store_path / "manifest.db", config.folder / "kept.db"
+    shutil.copy(manifest, kept)
+    drop_caches()
+    sandbox.admin.clear_journal()
+    began_at = sandbox.admin.clock()
+    command = filingd("run", config, "--rehearse-at", dt.datetime.fromtimestamp(began_at, dt.UTC).isoformat())
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment(config))
+    while not (asked := sandbox.admin.journal()):
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    for left in config.store_path.glob("manifest.db-*"):
+        left.unlink()
+    kept.replace(manifest)
+    return float(asked[0]["started_at"]) - began_at
+
+
+def filingd(command: str, config: DaemonConfig, *arguments: str) -> list[str]:
+    """A command of filingd on a configuration."""
+    return [sys.executable, "-m", "filingd", command, "--config", str(config.write()), *arguments]
+
+
+def environment(config: DaemonConfig) -> dict[str, str]:
+    """Of the process: with keys, and with bytecode, which an installation has."""
+    return {"PATH": os.environ["PATH"], "LANG": "C.UTF-8", **config.environment()}
 
 
 def with_versions(place: Path) -> float:
@@ -254,13 +323,37 @@ def build(path: Path, count: int) -> dict[str, Any]:
     """A manifest of finished rows, with some that are due in another place of the key order."""
     began = time.perf_counter()
     with ManifestBuilder(path, clock_now=time.time) as builder:
-        for begin in range(0, count - DUE_ROWS, ROWS_A_BATCH):
-            end = min(begin + ROWS_A_BATCH, count - DUE_ROWS)
+        documents = count - DUE_ROWS - DAYS * len(DATASETS)
+        for begin in range(0, documents, ROWS_A_BATCH):
+            end = min(begin + ROWS_A_BATCH, documents)
             builder.add([Change(None, finished_item(document_key(n))) for n in range(begin, end)])
         for begin in range(0, DUE_ROWS, ROWS_A_BATCH):
             builder.add([Change(None, due_item(n)) for n in range(begin, begin + ROWS_A_BATCH)])
-        builder.add_groups([Group(f"nbb/authentic/{n:05}", NOW, sealed_at=NOW) for n in range(1000)])
+        builder.add([Change(None, item) for day in range(DAYS) for item in day_items(day)])
+        builder.add_groups([day_group(day) for day in range(DAYS)])
     return {"rows_per_s": round(count / (time.perf_counter() - began))}
+
+
+def day_key(day: int) -> str:
+    """The group of a day, counted back from yesterday."""
+    return f"nbb/authentic/{YESTERDAY - dt.timedelta(days=day)}"
+
+
+def day_items(day: int) -> list[Item]:
+    """The datasets of a day: stored, but for yesterday's, which are due."""
+    keys = [f"{day_key(day)}/{dataset}" for dataset in DATASETS]
+    if day == 0:
+        return [Item(key, "nbb/extract", due_at=NOW - 3600.0) for key in keys]
+    lane = "nbb/extract" if day < 28 else "nbb/authentic-archive"
+    return [replace(finished_item(key), lane=lane) for key in keys]
+
+
+def day_group(day: int) -> Group:
+    """Sealed, but for yesterday."""
+    if day == 0:
+        return Group(day_key(day), NOW - 3600.0, reasons=("planned",))
+    counts = {"references": 100, "json": 90, "xbrl": 90, "pdf": 100}
+    return Group(day_key(day), NOW, sealed_at=NOW, facts={"filings": 100, "pdf_only": 10, "counts": counts})
 
 
 def due_item(n: int) -> Item:
@@ -308,8 +401,8 @@ from filingd.adapters.manifest_reader import ManifestReader
 from filingd.core.model import State
 with ManifestReader(Path(sys.argv[1])) as reader:
     assert sum(reader.counts().values()) == int(sys.argv[2])
-    (lane,) = reader.scheduled_counts()
-    reader.next_due_at(lane)
+    for lane in reader.scheduled_counts():
+        reader.next_due_at(lane)
     reader.lane_states()
     assert len(reader.groups()) == 1000
     reader.leased_items()
