@@ -11,7 +11,6 @@ import datetime as dt
 import functools
 from typing import TYPE_CHECKING
 
-import holidays
 import msgspec
 
 from filingd.core import calendar
@@ -136,6 +135,8 @@ def _is_at_far_edge(rules: NbbRules, age_days: int) -> bool:
 
 @functools.lru_cache(maxsize=64)
 def _belgian_holidays(year: int) -> frozenset[dt.date]:
+    import holidays  # here, because it takes a tenth of a start and is wanted only where a day has nothing
+
     return frozenset(holidays.country_holidays("BE", years=year, categories=("public", "bank")))
 
 
