@@ -1,5 +1,5 @@
-"""The HTTP client against a server that lies, cuts, stalls and drips: on both event loops, both ways of receiving,
-in the clear and encrypted."""
+"""The HTTP client against a server that lies, cuts, stalls and drips: on both event loops, all three ways of
+receiving, in the clear and encrypted."""
 
 from __future__ import annotations
 
@@ -92,13 +92,19 @@ class Sink:
 class World:
     """A server and a client on one event loop."""
 
-    def __init__(self, server: RawServer, client: AioHttpClient) -> None:
+    def __init__(self, server: RawServer, client: AioHttpClient, *, is_document: bool) -> None:
         self.server = server
         self.client = client
+        self._is_document = is_document
 
     def request(self, path: str, **headers: str) -> Request:
         named = tuple((name.replace("_", "-"), value) for name, value in headers.items())
-        return Request(self.server.url(path), named, "rid-1", SecretRef("X-Key", "the-key"))
+        return self.asking(self.server.url(path), named, SecretRef("X-Key", "the-key"))
+
+    def asking(
+        self, url: str, headers: tuple[tuple[str, str], ...] = (), secret: SecretRef | None = None
+    ) -> Request:
+        return Request(url, headers, "rid-1", secret, self._is_document)
 
     async def poured(self, path: str, sink: Sink, max_bytes: int = 1 << 30, flow: FlowLimits = FLOW) -> int:
         async with self.client.exchange(self.request(path), flow) as exchange:
@@ -119,9 +125,9 @@ def loop_factory(request: pytest.FixtureRequest) -> Callable[[], asyncio.Abstrac
     return request.param  # type: ignore[no-any-return]
 
 
-@pytest.fixture(params=[True, False], ids=["taken-over", "read"])
-def takes_over(request: pytest.FixtureRequest) -> bool:
-    return bool(request.param)
+@pytest.fixture(params=["taken-over", "read", "wire"])
+def way(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
 @pytest.fixture(scope="session")
@@ -137,7 +143,7 @@ def tls(request: pytest.FixtureRequest) -> bool:
 @pytest.fixture
 def run(
     loop_factory: Callable[[], asyncio.AbstractEventLoop],
-    takes_over: bool,
+    way: str,
     tls: bool,
     authority: trustme.CA,
     tmp_path: Path,
@@ -150,12 +156,12 @@ def run(
     def run_it(test: Callable[[World], Coroutine[Any, Any, None]], scripts: Mapping[str, Script]) -> None:
         async def main() -> None:
             client = AioHttpClient(
-                {"the-key": KEY}.__getitem__, AGENT, ca_bundle=str(bundle), take_over=takes_over
+                {"the-key": KEY}.__getitem__, AGENT, ca_bundle=str(bundle), take_over=way == "taken-over"
             )
             async with RawServer(scripts, context if tls else None) as server:
                 try:
                     async with asyncio.timeout(20):
-                        await test(World(server, client))
+                        await test(World(server, client, is_document=way == "wire"))
                 finally:
                     await client.close()
 
@@ -479,7 +485,7 @@ def test_a_key_that_the_server_echoes_does_not_reach_the_error(run: Run) -> None
 
 def test_a_key_that_cannot_be_read_is_named_and_nothing_is_sent(run: Run) -> None:
     async def test(world: World) -> None:
-        request = Request(world.server.url("/a"), (), "rid", SecretRef("X-Key", "another-key"))
+        request = world.asking(world.server.url("/a"), secret=SecretRef("X-Key", "another-key"))
         with pytest.raises(TransferError, match="another-key") as caught:
             async with world.client.exchange(request, FLOW):
                 pass
@@ -491,7 +497,7 @@ def test_a_key_that_cannot_be_read_is_named_and_nothing_is_sent(run: Run) -> Non
 
 def test_a_request_without_a_key_has_none(run: Run) -> None:
     async def test(world: World) -> None:
-        async with world.client.exchange(Request(world.server.url("/a"), (), "rid"), FLOW):
+        async with world.client.exchange(world.asking(world.server.url("/a")), FLOW):
             pass
         assert world.server.requests[0].header("x-key") is None
 
@@ -582,10 +588,13 @@ def test_a_client_that_is_closed_breaks_off_what_is_under_way(run: Run) -> None:
 # ---------------------------------------------------------------- where requests may go
 
 
-def refused_url(url: str) -> str:
+BOTH_WAYS = pytest.mark.parametrize("is_document", [False, True], ids=["library", "wire"])
+
+
+def refused_url(url: str, *, is_document: bool) -> str:
     client: HttpClient = AioHttpClient(lambda name: KEY, AGENT)
     with pytest.raises(ConfigError) as caught:
-        client.exchange(Request(url, (), "rid", SecretRef("X-Key", "k")), FLOW)
+        client.exchange(Request(url, (), "rid", SecretRef("X-Key", "k"), is_document), FLOW)
     return str(caught.value)
 
 
@@ -601,48 +610,58 @@ def refused_url(url: str) -> str:
         "",
     ],
 )
-def test_plain_http_only_serves_loopback(url: str) -> None:
-    assert "secret" not in refused_url(url)
+@BOTH_WAYS
+def test_plain_http_only_serves_loopback(url: str, is_document: bool) -> None:
+    assert "secret" not in refused_url(url, is_document=is_document)
 
 
 @pytest.mark.parametrize(
     "url",
     ["https://ws.example.invalid/x", "http://127.0.0.1:1/x", "http://[::1]:1/x", "http://localhost:1/x"],
 )
-def test_https_and_loopback_are_accepted(url: str) -> None:
-    AioHttpClient(lambda name: KEY, AGENT).exchange(Request(url, (), "rid"), FLOW)
+@BOTH_WAYS
+def test_https_and_loopback_are_accepted(url: str, is_document: bool) -> None:
+    AioHttpClient(lambda name: KEY, AGENT).exchange(Request(url, (), "rid", is_document=is_document), FLOW)
 
 
-async def test_nobody_listening_is_connect_failed() -> None:
+@BOTH_WAYS
+async def test_nobody_listening_is_connect_failed(is_document: bool) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
         client = AioHttpClient(lambda name: KEY, AGENT)
         with pytest.raises(TransferError, match="refused") as caught:
-            async with client.exchange(Request(f"http://127.0.0.1:{port}/", (), "rid"), FLOW):
+            async with client.exchange(
+                Request(f"http://127.0.0.1:{port}/", (), "rid", None, is_document), FLOW
+            ):
                 pass
         await client.close()
     assert caught.value.reason == "connect_failed"
 
 
-async def test_a_certificate_nobody_signed_is_tls_failed(authority: trustme.CA) -> None:
+@BOTH_WAYS
+async def test_a_certificate_nobody_signed_is_tls_failed(authority: trustme.CA, is_document: bool) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(context)
     client = AioHttpClient(lambda name: KEY, AGENT)
     async with RawServer({"/a": answer()}, context) as server:
+        request = Request(server.url("/a"), (), "rid", SecretRef("X-Key", "k"), is_document)
         with pytest.raises(TransferError) as caught:
-            async with client.exchange(Request(server.url("/a"), (), "rid", SecretRef("X-Key", "k")), FLOW):
+            async with client.exchange(request, FLOW):
                 pass
         assert server.requests == []
     await client.close()
     assert caught.value.reason == "tls_failed"
 
 
-async def test_a_proxy_is_used_and_the_body_read_through_it() -> None:
+@BOTH_WAYS
+async def test_a_proxy_is_used_and_the_body_read_through_it(is_document: bool) -> None:
     async with RawServer({"http://localhost:1/a": answer(body=BODY)}) as proxy:
         client = AioHttpClient(lambda name: KEY, AGENT, proxy=proxy.url(""))
         sink = Sink()
-        async with client.exchange(Request("http://localhost:1/a", (), "rid"), FLOW) as exchange:
+        async with client.exchange(
+            Request("http://localhost:1/a", (), "rid", None, is_document), FLOW
+        ) as exchange:
             await exchange.pour_into(sink, 1 << 30)
         await client.close()
     assert sink.data == BODY
@@ -654,19 +673,22 @@ def test_a_ca_bundle_that_cannot_be_read_is_a_configuration_error(tmp_path: Path
 
 
 @pytest.mark.parametrize("key", ["", "two\r\nlines", "é"])
-async def test_a_key_that_no_header_can_carry_is_not_sent(key: str) -> None:
+@BOTH_WAYS
+async def test_a_key_that_no_header_can_carry_is_not_sent(key: str, is_document: bool) -> None:
     client = AioHttpClient(lambda name: key, AGENT)
+    request = Request("http://127.0.0.1:1/", (), "rid", SecretRef("X-Key", "k"), is_document)
     with pytest.raises(TransferError) as caught:
-        async with client.exchange(Request("http://127.0.0.1:1/", (), "rid", SecretRef("X-Key", "k")), FLOW):
+        async with client.exchange(request, FLOW):
             pass
     await client.close()
     assert caught.value.reason == "key_missing"
 
 
-async def test_a_key_is_in_nothing_that_can_be_printed() -> None:
+@BOTH_WAYS
+async def test_a_key_is_in_nothing_that_can_be_printed(is_document: bool) -> None:
     client = AioHttpClient(lambda name: KEY, AGENT)
     async with RawServer({"/a": answer()}) as server:
-        request = Request(server.url("/a"), (), "rid", SecretRef("X-Key", "k"))
+        request = Request(server.url("/a"), (), "rid", SecretRef("X-Key", "k"), is_document)
         async with client.exchange(request, FLOW) as exchange:
             printable = [repr(thing) for thing in (request, client, exchange, exchange.head)]
     await client.close()

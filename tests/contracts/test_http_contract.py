@@ -1,4 +1,4 @@
-"""What the engine may rely on of any HTTP client: the same suite on the fake and on the real one."""
+"""What the engine may rely on of any HTTP client: the same suite on the fake and on both ways of the real one."""
 
 from __future__ import annotations
 
@@ -61,16 +61,18 @@ async def _in_chunks(connection: Connection, body: bytes) -> None:
 class Subject:
     """A client and where its replies are."""
 
-    def __init__(self, client: HttpClient, base_url: str) -> None:
+    def __init__(self, client: HttpClient, base_url: str, *, is_document: bool = False) -> None:
         self.client = client
         self._base_url = base_url
+        self._is_document = is_document
 
     def request(self, path: str, key_name: str | None = "the-key") -> Request:
         secret = SecretRef("X-Key", key_name) if key_name else None
-        return Request(f"{self._base_url}{path}", (("Accept", "application/json"),), "rid-1", secret)
+        headers = (("Accept", "application/json"),)
+        return Request(f"{self._base_url}{path}", headers, "rid-1", secret, self._is_document)
 
 
-@pytest.fixture(params=["fake", "real"])
+@pytest.fixture(params=["fake", "library", "wire"])
 async def subject(request: pytest.FixtureRequest) -> AsyncIterator[Subject]:
     if request.param == "fake":
         keys = {"the-key": "0" * 32}
@@ -80,7 +82,7 @@ async def subject(request: pytest.FixtureRequest) -> AsyncIterator[Subject]:
         return
     async with RawServer({path: scripted(reply) for path, reply in REPLIES.items()}) as server:
         client = AioHttpClient({"the-key": "0" * 32}.__getitem__, "filingd-tests")
-        yield Subject(client, server.url(""))
+        yield Subject(client, server.url(""), is_document=request.param == "wire")
         await client.close()
 
 

@@ -6,29 +6,26 @@ anything but loopback, repeat a request by itself (every call is reserved with t
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import ipaddress
-import os
 import ssl
 from typing import TYPE_CHECKING, Self
 
 import aiohttp
 from yarl import URL
 
+from filingd.adapters.exchanges import Origins, Watch, described, fill, key_value, ssl_context
 from filingd.adapters.takeover import BodyReceiver
-from filingd.core.errors import ConfigError, FilingdError, TransferError
-from filingd.core.flow import FlowMeter
+from filingd.adapters.wire import WireClient
+from filingd.core.errors import TransferError
 from filingd.core.model import ResponseHead
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from types import TracebackType
 
+    from filingd.adapters.exchanges import Keyring
+    from filingd.adapters.wire import WireExchange
     from filingd.core.model import FlowLimits, Request
     from filingd.ports import BodySink
-
-    Keyring = Callable[[str], str]  # the value of a key by its name; raises what it likes when it cannot
 
 _KEEP_ALIVE_S = 15.0  # shorter than any gateway's own, so that a call is not lost to a connection just closed
 _DNS_CACHE_S = 60
@@ -56,17 +53,7 @@ def _translated(exc: BaseException, timeout_reason: str) -> TransferError:
     if isinstance(exc, TimeoutError) and not isinstance(exc, aiohttp.ConnectionTimeoutError):
         return TransferError(timeout_reason)
     reason = next((reason for kind, reason in _REASONS if isinstance(exc, kind)), "connection_lost")
-    return TransferError(reason, _described(exc))
-
-
-def _described(exc: BaseException) -> str:
-    cause = getattr(exc, "os_error", exc)
-    if not isinstance(cause, OSError) or cause.errno is None:
-        return type(exc).__name__
-    words = (
-        os.strerror(cause.errno) if cause.errno > 0 else cause.strerror
-    )  # negative: a name was not resolved
-    return f"{type(exc).__name__} ({words})"
+    return TransferError(reason, described(exc))
 
 
 _TRANSLATED = (
@@ -83,7 +70,8 @@ class AioHttpClient:
 
     `keyring` gives a key's value by its name; it is asked at the moment of sending and its answer is kept nowhere.
     `proxy` is the URL of an HTTP proxy, `ca_bundle` the path of a file of certificates that replaces the system's.
-    With `take_over` big bodies bypass the library's reader (see `adapters.takeover`).
+    With `take_over` big bodies bypass the library's reader (see `adapters.takeover`). Documents bypass the library
+    altogether (see `adapters.wire`), unless there is a proxy.
     """
 
     def __init__(
@@ -98,22 +86,26 @@ class AioHttpClient:
         self._user_agent = user_agent
         self._proxy = proxy
         self._take_over = take_over and proxy is None
-        self._ssl = _ssl_context(ca_bundle)
+        self._ssl = ssl_context(ca_bundle)
         self._session: aiohttp.ClientSession | None = None
         self._timeouts: dict[tuple[float, float], aiohttp.ClientTimeout] = {}
-        self._safe_origins: set[str] = set()
+        self._origins = Origins()
+        self._wire = WireClient(keyring, user_agent, self._ssl, self._origins)
 
-    def exchange(self, request: Request, flow: FlowLimits) -> AioHttpExchange:
+    def exchange(self, request: Request, flow: FlowLimits) -> AioHttpExchange | WireExchange:
         """See `ports.HttpClient`.
 
         Raises:
             ConfigError: (at once) the URL is neither https nor on loopback.
         """
-        self._check_origin(request.url)
+        if request.is_document and self._proxy is None:
+            return self._wire.exchange(request, flow)
+        self._origins.of(request.url)
         return AioHttpExchange(self, request, flow)
 
     async def close(self) -> None:
         """Close all connections. Exchanges under way break off."""
+        await self._wire.close()
         session, self._session = self._session, None
         if session is not None:
             # aiohttp 3.14 trips over a pooled TLS connection whose server has just sent garbage behind a body
@@ -128,7 +120,7 @@ class AioHttpClient:
         """
         headers = dict(request.headers)
         if request.secret is not None:
-            headers[request.secret.header] = self._key(request.secret.name)
+            headers[request.secret.header] = key_value(self._keyring, request.secret.name)
         try:
             return await self._open_session().get(
                 URL(request.url, encoded=True),
@@ -170,24 +162,6 @@ class AioHttpClient:
         if wanted not in self._timeouts:
             self._timeouts[wanted] = aiohttp.ClientTimeout(total=None, connect=wanted[0], sock_read=wanted[1])
         return self._timeouts[wanted]
-
-    def _key(self, name: str) -> str:
-        try:
-            key = self._keyring(name)
-        except FilingdError as error:  # its text names place and remedy, never the key
-            raise TransferError("key_missing", str(error) or name) from None
-        except (OSError, LookupError, ValueError):
-            raise TransferError("key_missing", name) from None
-        if not key or not (key.isascii() and key.isprintable()):
-            raise TransferError("key_missing", f"{name} is empty or has characters a header cannot carry")
-        return key
-
-    def _check_origin(self, url: str) -> None:
-        scheme, _, rest = url.partition("://")
-        origin = f"{scheme}://{rest.partition('/')[0]}"
-        if origin not in self._safe_origins:
-            _refuse_unsafe(origin)
-            self._safe_origins.add(origin)
 
 
 async def _sent_once(
@@ -251,7 +225,7 @@ class AioHttpExchange:
             data = await content.readany()
             if content.at_eof():
                 return data[:limit_bytes], len(data) <= limit_bytes
-            with _Watch(self._flow, content.set_exception) as watch:
+            with Watch(self._flow, content.set_exception) as watch:
                 return await _read_on(content, data, limit_bytes, watch)
         except _TRANSLATED as exc:
             raise _translated(exc, "stalled") from None
@@ -277,33 +251,33 @@ class AioHttpExchange:
             return await self._copy(sink, length)
         early = _drained(response.content)
         if response.content.is_eof():
-            await _fill(sink, early)
+            await fill(sink, early)
             return len(early)
         transport.pause_reading()  # after the draining, which may have resumed it; nothing arrives in between
         former.read_timeout = None
         receiver = BodyReceiver(transport, sink, length - len(early), former)
         transport.set_protocol(receiver)
-        with _Watch(self._flow, receiver.fail, sink) as watch:
+        with Watch(self._flow, receiver.fail, sink) as watch:
             watch.received_bytes = lambda: len(early) + receiver.received_bytes
-            await _fill(sink, early, watch.meter)
+            await fill(sink, early, watch.meter)
             await receiver.receive(watch.meter)
         return length
 
     async def _copy(self, sink: BodySink, max_bytes: int) -> int:
         content = self._opened.content
-        with _Watch(self._flow, content.set_exception, sink) as watch:
+        with Watch(self._flow, content.set_exception, sink) as watch:
             received = 0
             watch.received_bytes = lambda: received
             while data := await content.readany():
                 received += len(data)
                 if received > max_bytes:
                     raise TransferError("too_large", f"more than {max_bytes} bytes arrive")
-                await _fill(sink, data, watch.meter)
+                await fill(sink, data, watch.meter)
         return received
 
 
 async def _read_on(
-    content: aiohttp.StreamReader, data: bytes, limit_bytes: int, watch: _Watch
+    content: aiohttp.StreamReader, data: bytes, limit_bytes: int, watch: Watch
 ) -> tuple[bytes, bool]:
     parts, size = [data], len(data)
     watch.received_bytes = lambda: size
@@ -319,96 +293,3 @@ def _drained(content: aiohttp.StreamReader) -> bytes:
     while part := content.read_nowait(-1):
         parts.append(part)
     return b"".join(parts)
-
-
-async def _fill(sink: BodySink, data: bytes, meter: FlowMeter | None = None) -> None:
-    """Copy bytes into the sink's buffers."""
-    rest = memoryview(data)
-    while rest:
-        failure = sink.failure()
-        if failure is not None:
-            raise failure
-        buffer = sink.buffer()
-        if buffer is None:
-            await _held(sink, meter)
-            continue
-        count = min(len(buffer), len(rest))
-        buffer[:count] = rest[:count]
-        sink.advance(count)
-        rest = rest[count:]
-
-
-async def _held(sink: BodySink, meter: FlowMeter | None) -> None:
-    loop = asyncio.get_running_loop()
-    if meter is not None:
-        meter.hold(loop.time())
-    await sink.ready()
-    if meter is not None:
-        meter.release(loop.time())
-
-
-class _Watch:
-    """One timer for a whole transfer: looks now and then whether it moves, and fails it when it does not."""
-
-    __slots__ = ("_fail", "_loop", "_sink", "_timer", "meter", "received_bytes")
-
-    def __init__(
-        self, flow: FlowLimits, fail: Callable[[Exception], None], sink: BodySink | None = None
-    ) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._fail = fail
-        self._sink = sink
-        self._timer: asyncio.TimerHandle | None = None
-        self.meter = FlowMeter(flow, self._loop.time())
-        self.received_bytes: Callable[[], int] = lambda: 0
-
-    def __enter__(self) -> Self:
-        self._rest()
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-
-    def _rest(self) -> None:
-        self._timer = self._loop.call_later(self.meter.look_every_s, self._look)
-
-    def _look(self) -> None:
-        failure = self._sink.failure() if self._sink is not None else None
-        reason = self.meter.verdict(self._loop.time(), self.received_bytes())
-        if failure is None and reason is not None:
-            failure = TransferError(reason)
-        if failure is not None:
-            self._fail(failure)
-        else:
-            self._rest()
-
-
-def _ssl_context(ca_bundle: str | None) -> ssl.SSLContext:
-    try:
-        return ssl.create_default_context(cafile=ca_bundle)
-    except (OSError, ssl.SSLError) as exc:
-        raise ConfigError(
-            f"The CA bundle {ca_bundle} cannot be read ({exc}). Give the path of a PEM file of certificates."
-        ) from exc
-
-
-def _refuse_unsafe(origin: str) -> None:
-    try:
-        url = URL(origin)
-        host = url.host or ""
-    except ValueError:
-        raise ConfigError("A base URL cannot be read. Write it as https://host.") from None
-    if not host or url.user or url.password:
-        raise ConfigError(
-            f"The base URL of {host or 'a registry'} must be https://host, without user or password."
-        )
-    if url.scheme != "https" and not (url.scheme == "http" and _is_loopback(host)):
-        raise ConfigError(f"{url.scheme}://{host} is refused: write https (plain http only serves loopback).")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -178,12 +178,16 @@ class BodyPlan(msgspec.Struct, frozen=True):
 
 
 class Request(msgspec.Struct, frozen=True):
-    """One HTTP exchange to be made. The key itself is not in here; only the client resolves `secret`."""
+    """One HTTP exchange to be made. The key itself is not in here; only the client resolves `secret`.
+
+    `is_document` says that a small body is expected, which a client may fetch in a leaner way.
+    """
 
     url: str
     headers: tuple[tuple[str, str], ...]
     request_id: str
     secret: SecretRef | None = None
+    is_document: bool = False
 
 
 class ResponseHead(msgspec.Struct, frozen=True):

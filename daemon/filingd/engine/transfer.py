@@ -192,4 +192,4 @@ def _request(
 ) -> Request:
     secret = SecretRef(attempt.secret_header, key_name) if attempt.secret_header and key_name else None
     named = ((attempt.request_id_header, request_id),) if attempt.request_id_header else ()
-    return Request(attempt.url, (*attempt.headers, *named, *ranged), request_id, secret)
+    return Request(attempt.url, (*attempt.headers, *named, *ranged), request_id, secret, attempt.is_document)
