@@ -26,8 +26,8 @@ BENCHMARKS = {
     "limiter": "Limiter",
     "command_line": "Command line",
 }
-PEERS = (("nginx", "-v"), ("curl", "--version"), ("aria2c", "--version"), ("unzip", "-v"),
-         ("openssl", "version"))  # fmt: skip
+PEERS = (("nginx", "-v"), ("curl", "--version"), ("aria2c", "--version"),
+         ("rclone", "version"), ("unzip", "-v"), ("openssl", "version"))  # fmt: skip
 
 
 def main(names: list[str]) -> None:

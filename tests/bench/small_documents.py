@@ -57,6 +57,7 @@ def _contenders(base_url: str) -> dict[str, peers.Contender]:
             "document_mirror.py", place, base_url, place / "store", COUNT, CONCURRENCY
         ),
         "aria2c -j16": lambda place: _aria2(base_url, place),
+        "rclone 32": lambda place: _rclone(base_url, place),
         "curl -Z 50": lambda place: _curl(base_url, place),
     }
 
@@ -78,12 +79,22 @@ def _aria2(base_url: str, place: Path) -> None:
     )
 
 
+def _rclone(base_url: str, place: Path) -> None:
+    names = place / "names"
+    names.write_text("\n".join(f"{number:05d}.json" for number in range(COUNT)))
+    command = ["rclone", "copy", ":http:", "out", "--http-url", base_url, "--files-from-raw", str(names)]
+    options = ["--transfers", "32", "--checkers", "32", "--no-traverse", "--no-check-dest", "--http-no-head"]
+    peers.run_quietly([*command, *options, "--config", "", "--quiet"], place)
+
+
 def _curl(base_url: str, place: Path) -> None:
     configuration = place / "curl.txt"
     lines = (f'url = "{base_url}/{number:05d}.json"\noutput = "{number:05d}.json"' for number in range(COUNT))
     configuration.write_text("\n".join(lines))
     subprocess.run(
-        ["curl", "-s", "-Z", "--parallel-max", "50", "-K", str(configuration)], cwd=place, check=True
+        ["curl", "-s", "--no-progress-meter", "-Z", "--parallel-max", "50", "-K", str(configuration)],
+        cwd=place,
+        check=True,
     )
 
 
