@@ -78,17 +78,17 @@ class WireClient:
         Raises:
             TransferError: nothing could be sent.
         """
-        data = self._encoded(origin, request)  # also before a connection is made for what cannot be sent
+        if self._is_closed:
+            raise TransferError("connection_lost", "the client is closed")
         connection = self._kept(origin)
         if connection is None:
-            del data  # a connection may take its time, and the key is looked up when it is sent
+            self._encoded(origin, request)  # no connection is made for what cannot be sent
             connection = await self._connected(origin, flow)
-            try:
-                data = self._encoded(origin, request)
-            except TransferError:
-                connection.close()
-                raise
-        connection.send(data, flow.idle_timeout_s)
+        try:
+            connection.send(self._encoded(origin, request), flow.idle_timeout_s)
+        except TransferError:
+            connection.close()
+            raise
         return connection
 
     def give_back(self, origin: Origin, connection: WireConnection) -> None:
@@ -121,7 +121,7 @@ class WireClient:
         except (OSError, ValueError) as exc:
             reason = "tls_failed" if isinstance(exc, ssl.SSLError) else "connect_failed"
             raise TransferError(reason, described(exc)) from None
-        if self._is_closed or connection.is_gone:
+        if self._is_closed or not connection.is_open:
             connection.close()
             raise TransferError("connection_lost", "before the request was sent")
         self._open.add(connection)
@@ -142,9 +142,8 @@ class WireClient:
         target = request.url[len(origin.text) :].partition("#")[0]
         if _TARGET.fullmatch(target) is None:
             raise TransferError("bad_response", "the request's path cannot be sent: nothing was")
-        lines = [
-            f"GET {target if target.startswith('/') else f'/{target}'} HTTP/1.1\r\nHost: {origin.host_header}\r\n"
-        ]
+        path = target if target.startswith("/") else f"/{target}"
+        lines = [f"GET {path} HTTP/1.1\r\n", f"Host: {origin.host_header}\r\n"]
         lines += [_line("User-Agent", self._user_agent), "Accept-Encoding: identity\r\n"]
         lines += [_line(name, value) for name, value in request.headers if _may_be_added(name)]
         if request.secret is not None and _may_be_added(request.secret.header):

@@ -86,21 +86,17 @@ class WireConnection(asyncio.BufferedProtocol):
     # ------------------------------------------------------------ the coroutine's side
 
     @property
+    def is_open(self) -> bool:
+        """Whether neither side has ended it."""
+        return self._transport is not None and not self._gone.is_set() and not self._transport.is_closing()
+
+    @property
     def is_free(self) -> bool:
         """Whether another request may be sent: the last response was read to its end and the server stays."""
         response = self._response
         return (
-            response.is_reusable
-            and response.buffered_bytes == 0
-            and self._failure is None
-            and self._transport is not None
-            and not self._transport.is_closing()
+            response.is_reusable and response.buffered_bytes == 0 and self._failure is None and self.is_open
         )
-
-    @property
-    def is_gone(self) -> bool:
-        """Whether it is no more."""
-        return self._gone.is_set()
 
     @property
     def is_whole(self) -> bool:
@@ -113,7 +109,7 @@ class WireConnection(asyncio.BufferedProtocol):
         return self._response.body_bytes
 
     def send(self, request: bytes, head_within_s: float) -> None:
-        """Send a request; nothing of it is kept."""
+        """Send a request, on a connection that is open; nothing of it is kept."""
         assert self._transport is not None, "the connection has not been made"
         self._is_busy = True
         self._response.begin()
