@@ -26,6 +26,7 @@ from support.raw_server import Connection, RawServer, answer, chunked, raw, stal
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
+    from pathlib import Path
 
     from filingd.adapters.wire import WireExchange
     from filingd.core.model import ResponseHead
@@ -308,8 +309,10 @@ async def world(scripts: dict[str, Script], tls: ssl.SSLContext | None = None) -
 
 
 async def until(fact: Callable[[], object]) -> None:
-    while not fact():
-        await asyncio.sleep(0.001)
+    """Wait for a fact, for less than an idle connection lives."""
+    async with asyncio.timeout(wire._KEEP_ALIVE_S / 3 if wire._KEEP_ALIVE_S > 1 else 5):
+        while not fact():
+            await asyncio.sleep(0.001)
 
 
 def test_documents_go_the_lean_way_and_bodies_do_not(run: Callable[[Any], None]) -> None:
@@ -448,6 +451,37 @@ def test_a_body_read_up_to_a_limit_ends_its_connection_even_if_all_of_it_is_here
             assert await it.fetched(limit=4) == b"hell"
             assert it.idle == []
             await until(lambda: not it.open)
+
+    run(test())
+
+
+def test_a_small_body_left_unread_ends_its_connection(run: Callable[[Any], None]) -> None:
+    async def test() -> None:
+        async with world({"/a": answer(body=b"hello")}) as it:
+            async with it.exchange():
+                (connection,) = it.open
+                await until(lambda: connection.is_whole)
+            assert it.idle == []
+            assert await it.fetched() == b"hello"
+            assert it.server.connections == 2
+
+    run(test())
+
+
+def test_a_server_that_speaks_before_it_is_asked_is_hung_up_on(run: Callable[[Any], None]) -> None:
+    async def test() -> None:
+        near, far = socket.socketpair()
+        with far:
+            far.sendall(OK + b"Content-Length: 4\r\n\r\nevil")
+            gone: list[WireConnection] = []
+            _, connection = await asyncio.get_running_loop().create_connection(
+                lambda: WireConnection(gone.append), sock=near
+            )
+            async with asyncio.timeout(5):
+                await connection.closed()
+            assert gone == [connection]
+            assert not connection.is_open
+            assert connection.body_bytes == 0
 
     run(test())
 
@@ -615,6 +649,17 @@ def test_closing_the_client_ends_idle_and_busy_connections_and_makes_no_more(
     run(test())
 
 
+async def test_a_connection_that_is_ready_after_the_client_was_closed_is_not_used(tmp_path: Path) -> None:
+    async with secured("127.0.0.1", tmp_path) as (server, client):
+        exchange = client.exchange(Request(server.url("/a"), (), "rid", is_document=True), FLOW)
+        entering = asyncio.create_task(exchange.__aenter__())
+        await asyncio.sleep(0)
+        await client.close()
+        with pytest.raises(TransferError, match="connection_lost"):
+            await entering
+        assert server.requests == []
+
+
 def test_a_head_that_drips_is_given_up_after_the_idle_timeout(run: Callable[[Any], None]) -> None:
     async def drips(connection: Connection) -> None:
         await connection.send(OK + b"X: ")
@@ -763,37 +808,40 @@ async def test_a_key_that_vanishes_while_the_connection_is_made_is_not_sent() ->
         assert server.requests == []
 
 
-async def test_origins_do_not_share_connections(tmp_path: Any) -> None:
+@contextlib.asynccontextmanager
+async def secured(name: str, folder: Path) -> AsyncIterator[tuple[RawServer, AioHttpClient]]:
+    """A server with a certificate for this name, and a client that trusts who signed it."""
     authority = trustme.CA()
-    bundle = tmp_path / "ca.pem"
+    bundle = folder / "ca.pem"
     authority.cert_pem.write_to_path(str(bundle))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("127.0.0.1").configure_cert(context)
+    authority.issue_cert(name).configure_cert(context)
     client = AioHttpClient(lambda name: "k", "filingd-tests", ca_bundle=str(bundle))
+    async with RawServer({"/a": answer(body=b"hello")}, context) as server:
+        yield server, client
+        await client.close()
+
+
+async def test_origins_do_not_share_connections(tmp_path: Path) -> None:
     async with (
-        RawServer({"/a": answer(body=b"1")}) as clear,
-        RawServer({"/a": answer(body=b"2")}, context) as tls,
+        secured("127.0.0.1", tmp_path) as (tls, client),
+        RawServer({"/a": answer(body=b"clear")}) as clear,
     ):
         for _ in range(2):
-            for server, body in ((clear, b"1"), (tls, b"2")):
+            for server, body in ((clear, b"clear"), (tls, b"hello")):
                 request = Request(server.url("/a"), (), "rid", is_document=True)
                 async with client.exchange(request, FLOW) as exchange:
                     assert await exchange.read_capped(10) == (body, True)
-        await client.close()
         assert (clear.connections, tls.connections) == (1, 1)
 
 
-async def test_a_certificate_for_another_host_is_tls_failed(tmp_path: Any) -> None:
-    authority = trustme.CA()
-    bundle = tmp_path / "ca.pem"
-    authority.cert_pem.write_to_path(str(bundle))
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("elsewhere.invalid").configure_cert(context)
-    client = AioHttpClient(lambda name: "k", "filingd-tests", ca_bundle=str(bundle))
-    async with RawServer({"/a": answer()}, context) as server:
-        request = Request(server.url("/a"), (), "rid", SecretRef("X-Key", "k"), is_document=True)
+async def test_a_certificate_is_for_the_host_of_the_url(tmp_path: Path) -> None:
+    async with secured("localhost", tmp_path) as (server, client):
+        named, numbered = server.url("/a").replace("127.0.0.1", "localhost"), server.url("/a")
+        async with client.exchange(Request(named, (), "rid", is_document=True), FLOW) as exchange:
+            assert await exchange.read_capped(10) == (b"hello", True)
+        request = Request(numbered, (), "rid", SecretRef("X-Key", "k"), is_document=True)
         with pytest.raises(TransferError, match="tls_failed"):
             async with client.exchange(request, FLOW):
                 pass
-        assert server.requests == []
-    await client.close()
+        assert [received.header("host") for received in server.requests] == [named[8:-2]]
