@@ -309,8 +309,8 @@ async def world(scripts: dict[str, Script], tls: ssl.SSLContext | None = None) -
 
 
 async def until(fact: Callable[[], object]) -> None:
-    """Wait for a fact, for less than an idle connection lives."""
-    async with asyncio.timeout(wire._KEEP_ALIVE_S / 3 if wire._KEEP_ALIVE_S > 1 else 5):
+    """Wait for a fact, for less than the 15 s that an idle connection lives."""
+    async with asyncio.timeout(5):
         while not fact():
             await asyncio.sleep(0.001)
 
@@ -375,7 +375,7 @@ def test_a_server_that_closes_between_two_requests_is_asked_on_a_new_connection(
 def test_an_idle_connection_is_closed_after_a_while(
     run: Callable[[Any], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(wire, "_KEEP_ALIVE_S", 0.05)
+    monkeypatch.setattr(wire, "KEEP_ALIVE_S", 0.05)
 
     async def test() -> None:
         async with world({"/a": answer(body=b"hello")}) as it:
@@ -528,7 +528,7 @@ def test_many_requests_share_one_timer(run: Callable[[Any], None], monkeypatch: 
 def test_a_timer_set_for_an_earlier_request_does_not_cut_a_later_one_short(
     run: Callable[[Any], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(wire, "_KEEP_ALIVE_S", 0.2)
+    monkeypatch.setattr(wire, "KEEP_ALIVE_S", 0.2)
     asked, allowed = asyncio.Event(), asyncio.Event()
 
     async def late(connection: Connection) -> None:
@@ -647,6 +647,29 @@ def test_closing_the_client_ends_idle_and_busy_connections_and_makes_no_more(
             assert it.server.connections == 2
 
     run(test())
+
+
+async def test_an_address_that_leads_nowhere_does_not_keep_the_next_one_waiting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with world({"/a": answer(body=b"hello")}) as it:
+        with contextlib.ExitStack() as sockets:
+            nowhere = sockets.enter_context(socket.socket())
+            nowhere.bind(("127.0.0.2", 0))
+            nowhere.listen(0)
+            for _ in range(8):  # its queue is full: the kernel answers nobody else
+                waiting = sockets.enter_context(socket.socket())
+                waiting.setblocking(False)
+                waiting.connect_ex(nowhere.getsockname())
+            good = ("127.0.0.1", int(it.server.url("").rpartition(":")[2]))
+
+            async def two_addresses(*asked: object, **how: object) -> list[tuple[Any, ...]]:
+                return [
+                    (socket.AF_INET, socket.SOCK_STREAM, 6, "", to) for to in (nowhere.getsockname(), good)
+                ]
+
+            monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", two_addresses)
+            assert await it.fetched(flow=FlowLimits(connect_timeout_s=4)) == b"hello"
 
 
 async def test_a_connection_that_is_ready_after_the_client_was_closed_is_not_used(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     Keyring = Callable[[str], str]  # the value of a key by its name; raises what it likes when it cannot
 
+KEEP_ALIVE_S = 15.0  # shorter than any gateway's own, so that a call is not lost to a connection just closed
 _ORIGIN = re.compile(r"[^/?#]*//[^/?#]*")
 
 

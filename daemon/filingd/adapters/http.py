@@ -1,4 +1,4 @@
-"""The HTTP client: the only importer of aiohttp's client, and the only place that sees a key.
+"""The HTTP client: the only importer of aiohttp's client, and with `adapters.wire` the only place that sees a key.
 
 What it never does: follow a redirect, send a key anywhere but to the host it was asked to, speak plain HTTP to
 anything but loopback, repeat a request by itself (every call is reserved with the limiter), decompress, keep cookies.
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Self
 import aiohttp
 from yarl import URL
 
-from filingd.adapters.exchanges import Origins, Watch, described, fill, key_value, ssl_context
+from filingd.adapters.exchanges import KEEP_ALIVE_S, Origins, Watch, described, fill, key_value, ssl_context
 from filingd.adapters.takeover import BodyReceiver
 from filingd.adapters.wire import WireClient
 from filingd.core.errors import TransferError
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from filingd.core.model import FlowLimits, Request
     from filingd.ports import BodySink
 
-_KEEP_ALIVE_S = 15.0  # shorter than any gateway's own, so that a call is not lost to a connection just closed
 _DNS_CACHE_S = 60
 _READ_BUFFER_BYTES = 256 * 1024
 
@@ -144,7 +143,7 @@ class AioHttpClient:
     def _open_session(self) -> aiohttp.ClientSession:
         if self._session is None:
             connector = aiohttp.TCPConnector(
-                limit=0, ssl=self._ssl, keepalive_timeout=_KEEP_ALIVE_S, ttl_dns_cache=_DNS_CACHE_S
+                limit=0, ssl=self._ssl, keepalive_timeout=KEEP_ALIVE_S, ttl_dns_cache=_DNS_CACHE_S
             )
             self._session = aiohttp.ClientSession(
                 connector=connector,

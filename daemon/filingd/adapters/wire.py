@@ -10,10 +10,13 @@ from __future__ import annotations
 import asyncio
 import functools
 import re
+import socket
 import ssl
 from typing import TYPE_CHECKING, Self
 
-from filingd.adapters.exchanges import Watch, described, fill, key_value
+import aiohappyeyeballs
+
+from filingd.adapters.exchanges import KEEP_ALIVE_S, Watch, described, fill, key_value
 from filingd.adapters.wire_connection import WireConnection
 from filingd.core.errors import TransferError
 
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
     from filingd.core.model import FlowLimits, Request, ResponseHead
     from filingd.ports import BodySink
 
-_KEEP_ALIVE_S = 15.0  # shorter than any gateway's own, so that a call is not lost to a connection just closed
+_NEXT_ADDRESS_AFTER_S = 0.25  # RFC 8305, section 5
 
 _TARGET = re.compile(r"/[\x21-\x7e]*|\?[\x21-\x7e]*|")
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -94,7 +97,7 @@ class WireClient:
     def give_back(self, origin: Origin, connection: WireConnection) -> None:
         """The exchange is over: keep its connection if that is sound."""
         if connection.is_free and not self._is_closed:
-            connection.rest(_KEEP_ALIVE_S)
+            connection.rest(KEEP_ALIVE_S)
             self._idle.setdefault(origin, []).append(connection)
         else:
             connection.close()
@@ -108,23 +111,34 @@ class WireClient:
         return None
 
     async def _connected(self, origin: Origin, flow: FlowLimits) -> WireConnection:
-        loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(flow.connect_timeout_s):
-                _, connection = await loop.create_connection(
-                    lambda: WireConnection(functools.partial(self._forget, origin)),
-                    origin.host,
-                    origin.port,
-                    ssl=self._ssl if origin.is_tls else None,
-                    server_hostname=origin.host if origin.is_tls else None,
-                )
-        except (OSError, ValueError) as exc:
+                connection = await self._made(origin)
+        except (
+            OSError,
+            ValueError,
+            RuntimeError,
+        ) as exc:  # RuntimeError: uvloop, of a socket that has just failed
             reason = "tls_failed" if isinstance(exc, ssl.SSLError) else "connect_failed"
             raise TransferError(reason, described(exc)) from None
         if self._is_closed or not connection.is_open:
             connection.close()
             raise TransferError("connection_lost", "before the request was sent")
         self._open.add(connection)
+        return connection
+
+    async def _made(self, origin: Origin) -> WireConnection:
+        loop = asyncio.get_running_loop()
+        addresses = await loop.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM)
+        connected = await aiohappyeyeballs.start_connection(
+            addresses, happy_eyeballs_delay=_NEXT_ADDRESS_AFTER_S
+        )
+        _, connection = await loop.create_connection(
+            lambda: WireConnection(functools.partial(self._forget, origin)),
+            sock=connected,
+            ssl=self._ssl if origin.is_tls else None,
+            server_hostname=origin.host if origin.is_tls else None,
+        )
         return connection
 
     def _forget(self, origin: Origin, connection: WireConnection) -> None:
