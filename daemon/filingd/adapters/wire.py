@@ -1,8 +1,8 @@
-"""The lean path for small documents: keep-alive HTTP/1.1 GETs, a twentieth of the library's work for each.
+"""The lean path for small documents: keep-alive HTTP/1.1 GETs at about a third of the general client's cost.
 
-Where 20,000 documents a minute pass, the general client's objects cost more than the documents. This path knows one
-thing only, a GET without redirects, cookies, proxies or pipelining, and keeps every promise of `adapters.http`:
-a key goes nowhere but to the host it was asked for, and no request is ever sent twice.
+That client's objects cost more than a document of a few KiB. This path knows one thing only, a GET without redirects,
+cookies, proxies or pipelining, and keeps every promise of `adapters.http`: a key goes nowhere but to the host it was
+asked for, and no request is ever sent twice.
 """
 
 from __future__ import annotations
