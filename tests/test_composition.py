@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import socket
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,17 @@ def test_each_installation_has_its_own_moment_for_a_new_day_and_keeps_it() -> No
     assert moments == [first_try_at(configured(f"/var/lib/filingd-{number}")) for number in range(200)]
     assert dt.time(5, 30) <= min(moments) < max(moments) <= dt.time(6, 30)
     assert len(set(moments)) > 40, "spread over the hour"
+
+
+def test_an_installation_is_told_by_its_store_not_by_the_name_of_its_host(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = configured(str(tmp_path))
+    moments = set()
+    for name in ("3f9c1b2a7d40", "c0ffee123456"):
+        monkeypatch.setattr(socket, "gethostname", lambda name=name: name)
+        moments.add(first_try_at(settings))
+    assert len(moments) == 1
 
 
 @pytest.mark.parametrize("hour", ["05:00", "05:59", "23:59"])

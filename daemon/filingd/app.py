@@ -7,7 +7,6 @@ import datetime as dt
 import functools
 import os
 import signal
-import socket
 import zlib
 import zoneinfo
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -79,7 +78,7 @@ def nbb_rules(settings: Settings, nbb: NbbSettings) -> NbbRules:
         datasets=tuple(nbb.authentic),
         operations=_operations(nbb),
         settles_at=nbb.settles_at,
-        first_try_at=_first_try_at(nbb, f"{socket.gethostname()}:{settings.store.path}"),
+        first_try_at=_first_try_at(nbb, _installation(settings.store.path)),
         extract_max_age_days=nbb.extract_max_age_days,
         extract_last_try_age_days=nbb.extract_last_try_age_days,
         archive_min_age_days=nbb.archive_min_age_days,
@@ -103,6 +102,14 @@ def nbb_rules(settings: Settings, nbb: NbbSettings) -> NbbRules:
         zip_limits=_zip_limits(settings),
         send_request_id=nbb.request_id,
     )
+
+
+def _installation(store: Path) -> str:
+    """What tells this installation from others and stays as it is: a container has another host name at each start."""
+    try:
+        return f"{store}:{store.stat().st_ino}"
+    except OSError:
+        return str(store)
 
 
 def _first_try_at(nbb: NbbSettings, installation: str) -> dt.time:

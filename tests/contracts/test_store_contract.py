@@ -399,6 +399,14 @@ async def test_documents_are_published_and_replaced(store: Store) -> None:
     assert await store.read_text("kvk/69/a.json") == '{"new": 1}'
 
 
+async def test_many_documents_are_all_there_when_the_call_returns(store: Store) -> None:
+    documents = [(f"kvk/{number % 7}/{number:04}.json", b'{"n": %d}' % number) for number in range(700)]
+    assert await store.put_documents(documents) == [None] * len(documents)
+    assert await store.sizes_bytes([target for target, _ in documents]) == [
+        len(data) for _, data in documents
+    ]
+
+
 async def test_the_sizes_of_many_files_are_had_in_one_go(store: Store) -> None:
     await store.put_documents([("kvk/a.json", b"{}"), ("kvk/b.json", b"{ }")])
     assert await store.sizes_bytes(["kvk/b.json", "kvk/none.json", "kvk/a.json"]) == [3, None, 2]

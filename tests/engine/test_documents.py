@@ -21,7 +21,7 @@ from filingd.engine.supervisor import Until
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from filingd.core.model import Request
+    from filingd.core.model import Change, Request
 
 NOW = 1_795_000_000.0
 TARGET = f"{KEY}.json"
@@ -91,6 +91,25 @@ async def test_while_a_group_is_published_the_next_one_gathers() -> None:
     assert sum(store.groups) == 900
     assert max(store.groups) == GROUP_MAX
     assert len(store.groups) < 20
+
+
+async def test_while_one_group_is_recorded_the_next_is_written() -> None:
+    rig = EngineRig(cards(900), serve_cards)
+    rig.store_port = store = CountingStore(rig)
+    recorded, may_record = rig.manifest.record, asyncio.Event()
+
+    async def record(changes: Sequence[Change]) -> None:
+        if changes[0].item.state is State.STORED:
+            await may_record.wait()
+        await recorded(changes)
+
+    rig.manifest.record = record  # type: ignore[method-assign]
+    engine = await rig.begin(Until.IDLE)
+    await rig.until(lambda: len(store.groups) == 2)
+    assert not [row for row in rig.manifest.rows.values() if row.state is State.STORED]
+    may_record.set()
+    await rig.ended(engine)
+    assert sum(store.groups) == 900
 
 
 async def test_a_document_that_the_disk_refuses_is_settled_as_its_own_and_the_others_are_kept() -> None:

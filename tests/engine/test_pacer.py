@@ -68,6 +68,19 @@ async def release_times_s(pacer: LanePacer, clock: FakeClock, count: int) -> lis
 # ---------------------------------------------------------------- pace and order
 
 
+async def test_who_comes_at_the_very_moment_of_a_slot_does_not_overtake_who_waits_for_it() -> None:
+    clock = FakeClock()
+    pacer = pacer_of(clock)
+    await pacer.acquire()
+    waiting = asyncio.ensure_future(pacer.acquire())
+    while not pacer.waiting:
+        await asyncio.sleep(0)
+    clock._monotonic_s += 1.5  # the slot is open, and who waits for it has not been woken yet
+    assert not pacer.acquire_at_once()
+    await waiting
+    assert not pacer.acquire_at_once(), "and there was one slot"
+
+
 async def test_the_first_call_of_a_new_lane_goes_at_once_and_the_rest_at_the_pace() -> None:
     clock = FakeClock()
     assert await release_times_s(pacer_of(clock), clock, 4) == pytest.approx([0, 1.006, 2.012, 3.018])

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from engine.rig import GROUP, HOUR_S, KEY, SEAL, SUMS, TARGET, EngineRig, book
 from fakes.http import Reply
-from fakes.registry import FakeRegistry
+from fakes.registry import RECHECK_S, FakeRegistry
 from filingd.core import events, steps
 from filingd.core.errors import DiskFaultError, DiskFullError
 from filingd.core.model import State
@@ -72,30 +72,57 @@ async def test_a_complete_shelf_is_sealed_and_the_row_says_so_last() -> None:
     assert rig.log.of(events.DAY_SEALED, group=GROUP)
 
 
+ONE, TWO = "lib/shelf-1", "lib/shelf-2"
+
+
+async def alike_rig() -> EngineRig:
+    """Two shelves with the same content; the first was sealed before the second came."""
+    rig = EngineRig(FakeRegistry(2, leaves=("list",)))
+    rig.registry.fingerprints = {ONE: "abc", TWO: "abc"}
+    for shelf in (ONE, TWO):
+        await rig.attempt(f"{shelf}/list")
+        await rig.reconciler.reconcile(shelf)
+    return rig
+
+
+def sealed(rig: EngineRig) -> list[str]:
+    return [group.key for group in rig.manifest.kept_groups.values() if group.sealed_at is not None]
+
+
 async def test_of_two_shelves_with_the_same_content_only_the_first_is_sealed_until_the_other_has_its_own() -> (
     None
 ):
-    rig = EngineRig(FakeRegistry(2))
-    rig.registry.fingerprints = {"lib/shelf-1": "abc", "lib/shelf-2": "abc"}
-    await rig.run(Until.IDLE)
-    first, second = await rig.manifest.groups()
-    assert (first.sealed_at is None, second.reasons) == (False, ("a copy of lib/shelf-1",))
+    rig = await alike_rig()
+    assert sealed(rig) == [ONE]
+    assert rig.manifest.kept_groups[TWO].reasons == (f"a copy of {ONE}",)
     rig.build()  # nor does a restart forget it
-    await rig.reconciler.reconcile("lib/shelf-2")
-    rig.registry.fingerprints["lib/shelf-2"] = "def"
-    assert (await rig.manifest.groups())[1].sealed_at is None
-    await rig.reconciler.reconcile("lib/shelf-2")
-    assert (await rig.manifest.groups())[1].sealed_at is not None
+    await rig.reconciler.reconcile(TWO)
+    assert sealed(rig) == [ONE]
+    rig.registry.fingerprints[TWO] = "def"
+    await rig.reconciler.reconcile(TWO)
+    assert sealed(rig) == [ONE, TWO]
 
 
-async def test_a_shelf_is_no_copy_of_one_that_holds_something_else_by_now() -> None:
-    rig = EngineRig(FakeRegistry(2))
-    rig.registry.fingerprints = {"lib/shelf-1": "abc", "lib/shelf-2": "abc"}
-    await rig.run(Until.IDLE)
-    rig.registry.fingerprints["lib/shelf-1"] = "def"
-    await rig.reconciler.reconcile("lib/shelf-1")
-    await rig.reconciler.reconcile("lib/shelf-2")
-    assert all(group.sealed_at is not None for group in await rig.manifest.groups())
+async def test_which_of_two_that_are_alike_is_right_cannot_be_told_so_the_sealed_one_is_looked_at_once_as_well() -> (
+    None
+):
+    rig = await alike_rig()
+    assert rig.log.of(events.ALARM_RAISED, kind="same_content", group=TWO)
+    assert rig.row(f"{ONE}/list").due_at == rig.clock.now()
+    await rig.attempt(f"{ONE}/list")
+    for shelf in (ONE, TWO):
+        await rig.reconciler.reconcile(shelf)
+    assert rig.row(f"{ONE}/list").due_at == rig.clock.now() + RECHECK_S, "and no more than once"
+    assert len(rig.log.of(events.ALARM_RAISED, kind="same_content")) == 1
+
+
+async def test_a_shelf_is_judged_again_when_the_one_it_was_like_turns_out_to_hold_something_else() -> None:
+    rig = await alike_rig()
+    rig.registry.fingerprints[ONE] = "def"
+    await rig.reconciler.reconcile(ONE)
+    judging = asyncio.create_task(rig.reconciler.run())
+    await rig.until(lambda: sealed(rig) == [ONE, TWO])
+    judging.cancel()
 
 
 async def test_a_shelf_with_something_missing_is_left_open_with_the_reason() -> None:

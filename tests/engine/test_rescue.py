@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from typing import TYPE_CHECKING
 
 import pytest
 from msgspec.structs import replace
@@ -15,6 +16,9 @@ from filingd.core.model import Group, Item, PartialRecord, State
 from filingd.engine.damage import RESCUED_ROUTE
 from filingd.engine.supervisor import Until
 from support.zips import made_zip
+
+if TYPE_CHECKING:
+    from filingd.core.model import BodyPlan, BodyReport
 
 NOW = 1_795_000_000.0
 GOOD, OTHER, DAMAGED = book("good"), book("other"), book("good")[:-9]
@@ -318,3 +322,55 @@ async def test_a_bad_spot_under_a_file_nobody_knows_stops_neither_the_sweep_nor_
     await rig.rescue.sweep()
     assert rig.log.of(events.ALARM_RAISED, kind="disk_fault", key=KEY)
     assert KEY not in rig.manifest.rows
+
+
+# ------------------------------------------------------------------------------------------ what could not be settled
+
+
+async def test_a_row_that_was_leased_while_the_sweep_read_its_file_is_left_to_its_attempt() -> None:
+    """What lies there is not what the row says: the attempt puts it right, and nothing is left unjudged."""
+    rig = rig_with(stored_row(GOOD), OTHER)
+    inner = rig.store.check
+    leased: list[Item] = []
+
+    async def check(target: str, plan: BodyPlan) -> BodyReport | None:
+        report = await inner(target, plan)
+        if not leased:
+            rig.manifest.rows[KEY] = replace(rig.row(), due_at=rig.clock.now())
+            leased.extend(await rig.manifest.lease(DESK, rig.clock.now(), 1))
+        return report
+
+    rig.store.check = check  # type: ignore[method-assign]
+    rig.manifest.rows[KEY] = replace(rig.row(), size_bytes=len(OTHER) + 1)
+    await rig.rescue.sweep()
+    assert rig.unsealer.unrecorded == set(), "whoever leased it decides"
+    (item,) = leased
+    await rig.worker._handle(rig.lane, item)
+    await rig.reconciler.reconcile(GROUP)
+    rig.check_agreement()
+    rig.check_sums(GROUP, is_sealed=True)
+
+
+async def test_one_item_that_the_disk_does_not_let_settle_keeps_no_other_from_starting() -> None:
+    rig = EngineRig(FakeRegistry(2, leaves=("list",)))
+    rig.manifest.rows[KEY] = stored_row(GOOD, state=State.RECHECKING)
+    rig.store.published[TARGET] = OTHER
+    refusing = Refusing(rig.store, "remove", DiskFaultError("a folder that is read-only"), times=2)
+    rig.store_port = refusing
+    await rig.run(Until.IDLE)
+    assert rig.row("lib/shelf-2/list").state is State.STORED
+    assert rig.row().state is State.RECHECKING, "as after a death: its file is not what its row says"
+    assert rig.log.of(events.ALARM_RAISED, kind="disk_fault", key=KEY)
+    await rig.run(Until.IDLE)
+    assert rig.row().state is State.STORED
+    rig.check_agreement()
+
+
+async def test_a_row_that_cannot_follow_its_file_is_no_ground_for_a_seal() -> None:
+    rig = rig_with(stored_row(GOOD, state=State.RECHECKING), OTHER)
+    rig.manifest_port = Refusing(rig.manifest, "record", DiskFaultError("broken"), times=1)
+    rig.build()
+    await rig.rescue.in_flight()
+    assert rig.unsealer.unrecorded == {KEY}
+    await rig.reconciler.reconcile(GROUP)
+    assert SUMS not in rig.store.published

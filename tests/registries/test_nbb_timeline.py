@@ -157,9 +157,10 @@ def test_a_new_day_is_first_asked_for_at_the_installations_own_moment() -> None:
     own = rules(first_try_at=dt.time(6, 12))
     place = timeline.place(own, FRIDAY, "references", at_age(FRIDAY, 1, hour=5))
     assert (place.lane, place.opens_at) == ("nbb/extract", at("2026-11-21 06:12"))
-    assert timeline.first_open_at(own, FRIDAY) == at("2026-11-21 05:00"), (
-        "what counts as settled is another matter"
-    )
+    assert timeline.first_open_at(own, FRIDAY) == at("2026-11-21 05:00"), "settled is another matter"
+    by_hand = requests.request(own, item_for(FRIDAY), at("2026-11-21 05:20"))
+    assert isinstance(by_hand, Attempt), "who asks by hand does not wait for that moment"
+    assert isinstance(requests.request(own, item_for(FRIDAY), at("2026-11-21 04:59")), Deferral)
 
 
 @pytest.mark.parametrize(

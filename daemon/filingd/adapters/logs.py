@@ -294,7 +294,7 @@ def _write_to_stderr(lines: Sequence[Line]) -> None:
 
 
 class StatusLog:
-    """`ports.Log`: facts in, one redacted line out, at once and in order.
+    """`ports.Log`: facts in, one redacted line out, within some 20 ms and in order.
 
     `now` gives the unix time of a line (a rehearsal gives another one). `secrets` gives every key that must
     never appear; it is asked for each line, so that a replaced key is redacted from the moment it is known.

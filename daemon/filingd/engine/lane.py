@@ -80,7 +80,8 @@ class Lane:
 
     @property
     def holds_items(self) -> bool:
-        return bool(self._buffer)
+        """Whether items are here, or may be on their way here."""
+        return bool(self._buffer) or self._leasing.locked()
 
     @property
     def is_blocked(self) -> bool:

@@ -110,8 +110,8 @@ class Outcomes:
 
     async def _is_unchanged(self, made: Made, fetched: Fetched) -> bool:
         body = fetched.answer.body
-        if body is None or await self._store.size_bytes(made.target) is None:
-            return False
+        if body is None or await self._store.size_bytes(made.target) != made.item.size_bytes:
+            return False  # what lies there is not what was stored
         if body.sha256 == made.item.sha256:
             return True
         current = (await self._manifest.current_versions([made.item.key])).get(made.item.key)

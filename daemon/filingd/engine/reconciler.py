@@ -59,6 +59,7 @@ class Reconciler:
         self._unsealer = unsealer
         self._on_scheduled = on_scheduled
         self._contents = SealedContents(manifest, f"{registry.name}/")
+        self._rivals: dict[str, set[str]] = {}  # by sealed group: the open ones that hold the same
         self._dirty: dict[str, None] = {}
         self._refused: set[str] = set()  # dirty groups that wait because the disk refused something
         self._wake = asyncio.Event()
@@ -141,7 +142,24 @@ class Reconciler:
         twin = await self._contents.twin_of(group, judgement.facts)
         if twin is None:
             return judgement
+        await self._doubt(twin, group)
         return await asyncio.to_thread(self._registry.judge, group, holdings, now, twin)
+
+    async def _doubt(self, twin: str, group: str) -> None:
+        """Which of the two holds the other's content cannot be told: the sealed one is fetched again as well, once."""
+        rivals = self._rivals.setdefault(twin, set())
+        if group in rivals:
+            return
+        rivals.add(group)
+        self._log.error(
+            events.ALARM_RAISED, kind="same_content", group=group, detail=f"{twin} is sealed with it"
+        )
+        now, items = self._clock.now(), await self._manifest.group_items(twin)
+        looks = [
+            Change(item.state, replace(item, due_at=now)) for item in items if item.state is State.STORED
+        ]
+        await record_what_stands(self._manifest, looks, self._log)
+        self._on_scheduled()
 
     async def holdings(self, group: str) -> Mapping[str, Holding]:
         """The items of a group with their current versions, by leaf; without member indexes."""
@@ -176,6 +194,7 @@ class Reconciler:
         return known or Group(group, opened_at=self._clock.now())
 
     async def _leave_open(self, known: Group, judgement: Judgement, items: Iterable[Item]) -> None:
+        self.note(self._rivals.pop(known.key, ()))  # what held the same may be in the right after all
         any_target = self._registry.target(next(iter(items)).key)
         await self._unsealer.unseal(known.key, any_target, judgement.reasons[0])
         if known.sealed_at is None and known.reasons == judgement.reasons:
@@ -194,6 +213,7 @@ class Reconciler:
         target = self._registry.target(next(iter(holdings.values())).item.key)
         if await self._is_current(known, judgement, target, holdings):
             return
+        self.note(self._rivals.pop(known.key, ()))
         now = self._clock.now()
         # What is there already, if anything, was written for another `day.json`.
         await self._store.remove(layout.beside(target, layout.SUMS_NAME))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 from msgspec.structs import replace
 
 from filingd.core import events
-from filingd.core.errors import DiskFaultError, StoreError
+from filingd.core.errors import DiskFaultError, ManifestDamagedError, StoreError
 from filingd.core.lifecycle import Event, next_state
 from filingd.core.model import LEASED_STATES, Change, Deferral, State
 from filingd.engine.damage import Damage, read
@@ -66,10 +66,19 @@ class Repairer:
         mended = []
         for finding in findings:
             if finding.kind in {Kind.DAMAGED, Kind.MISSING} and finding.key is not None:
-                done = await self._want_again(finding.key)
+                done = await self._want_again_if_unmoved(finding.key)
                 if done is not None:
                     mended.append(done)
         return mended
+
+    async def _want_again_if_unmoved(self, key: str) -> Mended | None:
+        """One item that moved on meanwhile keeps nobody from mending the others."""
+        try:
+            return await self._want_again(key)
+        except ManifestDamagedError:
+            raise
+        except StoreError:
+            return None
 
     async def unseal(self, findings: Iterable[Finding]) -> list[str]:
         """Take back seals that do not hold; returns the groups, to be judged anew."""
@@ -92,6 +101,8 @@ class Repairer:
         ):  # sound after all: it was exchanged between two looks
             await self._manifest.record([_returned(item)])
             return None
+        if not await self._is_still_claimed(item):
+            return None  # a daemon that stopped gave our claim back; another may have stored a new body since
         try:
             kept_at = None
             if report is not None:
@@ -103,7 +114,7 @@ class Repairer:
         return Mended(finding, kept_at, self._route(await self._lose(item, finding)))
 
     async def _claim(self, key: str) -> Item | None:
-        item = (await self._manifest.items([key])).get(key)
+        item = await self._row(key)
         if item is None or item.state is not State.STORED:
             return None
         claimed = replace(item, state=next_state(item.state, Event.LEASED))
@@ -112,6 +123,16 @@ class Repairer:
         except StoreError:
             return None
         return claimed
+
+    async def _is_still_claimed(self, item: Item) -> bool:
+        row = await self._row(item.key)
+        return row is not None and (row.state, row.version) in {
+            (item.state, item.version),
+            (State.STORED, item.version),
+        }
+
+    async def _row(self, key: str) -> Item | None:
+        return (await self._manifest.items([key])).get(key)
 
     async def _lose(self, item: Item, finding: Finding) -> Item:
         reason = f"file_{finding.kind.value}"

@@ -72,14 +72,22 @@ class Rescue:
         leased = await self._manifest.leased_items()
         keep = set()
         for item in leased:
-            after = await self._settle(item, tally)
-            if after.state is State.DUE:
+            if await self._is_due_again(item, tally):
                 keep.add(self._registry.target(item.key))
         keep |= await self._resumable()
         tally.removed = len(await self._store.sweep(frozenset(keep)))
         self._log.info(events.RESCUE_FINISHED, returned=tally.returned, found=tally.found, lost=tally.lost,
                        refused=tally.refused, removed=tally.removed)  # fmt: skip
         return tally
+
+    async def _is_due_again(self, item: Item, tally: Tally) -> bool:
+        """Settle one; what the disk does not let settle stays leased, with its staging file, and keeps nobody else."""
+        try:
+            after = await self._settle(item, tally)
+        except DiskFaultError as error:
+            self._tell_fault(item.key, error, tally)
+            return True
+        return after.state is State.DUE
 
     async def give_back(self) -> int:
         """At a stop: every leased item waits for its next turn; stopping is not a failure.
@@ -139,13 +147,21 @@ class Rescue:
             return None
         problem = problem_of(report)
         if problem is None:
-            self._unsealer.unrecorded.add(item.key)
-            after = await self._adopt(item, report, tally)
-            self._unsealer.unrecorded.discard(item.key)
-            return after
+            return await self._follow(item, report, tally)
         tally.refused += 1
         await self._damage.set_aside(item.key, RESCUED_ROUTE, *problem)
         return await self._lose(item, tally)
+
+    async def _follow(self, item: Item, report: BodyReport, tally: Tally) -> Item:
+        """Let the row follow its file. If it cannot, nobody judges by the row; if somebody else has it now, they will."""
+        self._unsealer.unrecorded.add(item.key)
+        try:
+            after = await self._adopt(item, report, tally)
+        except StoreError:
+            self._unsealer.unrecorded.discard(item.key)
+            raise
+        self._unsealer.unrecorded.discard(item.key)
+        return after
 
     async def _check(self, key: str) -> BodyReport | None:
         return await self._store.check(self._registry.target(key), self._registry.body_plan(key))

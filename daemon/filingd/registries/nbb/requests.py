@@ -18,7 +18,7 @@ def request(rules: NbbRules, item: Item, now: float) -> Attempt | Deferral:
     """The attempt to make, or why none can be made now."""
     day, dataset = timeline.day_of(item.key), leaf_of(item.key)
     where = timeline.place(rules, day, dataset, now, timeline.refusals_of(item))
-    if where.opens_at is None or where.opens_at > now:
+    if where.opens_at is None or where.served_from > now:
         return Deferral(where.reason or timeline.NOT_PUBLISHED_YET, where.lane, where.opens_at)
     product = where.lane.rpartition("/")[2]
     operation = rules.operations[product, dataset]

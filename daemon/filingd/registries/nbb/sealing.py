@@ -62,8 +62,8 @@ def judge(
 ) -> Judgement:
     """Whether the day is complete. `holdings` by dataset; member indexes must be there for everything stored.
 
-    `twin` is another day that is sealed with the same list of filings. No filing is published twice in the authentic
-    datasets, so one of the two holds the other's: a copied folder, or an answer to another question.
+    `twin` is another day that is sealed with the same list, to the byte of every filing. Two days that both have
+    filings do not come out alike: one of the two holds the other's, by a copied folder or a mistaken answer.
     """
     findings = _Findings()
     _check_states(rules, holdings, findings)

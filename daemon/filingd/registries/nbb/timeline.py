@@ -47,6 +47,7 @@ class Place(msgspec.Struct, frozen=True):
     priority: int
     opens_at: float | None  # None: no subscribed product will ever serve it
     reason: str | None = None
+    served_from: float = 0.0  # what an operator who asks again by hand need not wait beyond
 
 
 # ------------------------------------------------------------------------------------------------- names
@@ -153,10 +154,12 @@ def place(rules: NbbRules, day: dt.date, dataset: str, now: float, refusals: int
     serving = products_at(rules, age)
     if serving:
         product = serving[refusals % len(serving)]
-        return Place(lane_name(product), priority, _opens_at(rules, day, product))
+        opens_at = _opens_at(rules, day, product)
+        served_from = first_open_at(rules, day) if product == EXTRACT else opens_at
+        return Place(lane_name(product), priority, opens_at, served_from=served_from)
     if AUTHENTIC_ARCHIVE in rules.products and age < rules.archive_min_age_days:
         opens_at = _opens_at(rules, day, AUTHENTIC_ARCHIVE)
-        return Place(lane_name(AUTHENTIC_ARCHIVE), priority, opens_at, WAITS_FOR_ARCHIVE)
+        return Place(lane_name(AUTHENTIC_ARCHIVE), priority, opens_at, WAITS_FOR_ARCHIVE, opens_at)
     any_lane = lane_name(next(iter(rules.products), EXTRACT))
     reason = OUTSIDE_WINDOW if age > _archive_last_try_age(rules) else NO_ROUTE
     return Place(any_lane, priority, None, reason)
