@@ -61,13 +61,14 @@ def _sections() -> dict[str, str]:
 
 
 def _page(sections: dict[str, str]) -> str:
+    kernel = platform.release().partition("-")[0]
     head = [
         "# Figures",
         "",
         "Written by `make bench`, on a shared and noisy machine: trust the ratios, which were measured in one run, rounds",
         "interleaved, medians of at least five unless a row says otherwise.",
         "",
-        f"filingd {__version__}, Python {platform.python_version()}, Linux {platform.release().partition("-")[0]}, {os.cpu_count()} cores. "
+        f"filingd {__version__}, Python {platform.python_version()}, Linux {kernel}, {os.cpu_count()} cores. "
         + ". ".join(f"{command[0]}: {peers.version_of(*command)}" for command in PEERS)
         + ".",
         "",
