@@ -33,9 +33,10 @@ class SealedContents:
         if fingerprint is None:
             return None
         if self._groups is None:
-            self._groups = {of: known.key for known in await self._all() if (of := _fingerprint_of(known))}
-        other = self._groups.get(fingerprint)
-        return other if other not in {None, group} and await self._still_holds(other, fingerprint) else None
+            sealed = await self._manifest.groups(self._prefix)
+            self._groups = {of: known.key for known in sealed if (of := _fingerprint_of(known))}
+        other = self._groups.get(fingerprint, group)
+        return other if other != group and await self._still_holds(other, fingerprint) else None
 
     def note_sealed(self, group: str, facts: Mapping[str, Any]) -> None:
         """A group was sealed, or its seal stands."""
@@ -43,11 +44,9 @@ class SealedContents:
         if self._groups is not None and fingerprint is not None:
             self._groups[fingerprint] = group
 
-    async def _all(self) -> list[Group]:
-        return list(await self._manifest.groups(self._prefix))
-
-    async def _still_holds(self, group: str | None, fingerprint: str) -> bool:
-        known = await self._manifest.groups(group or "")
+    async def _still_holds(self, group: str, fingerprint: str) -> bool:
+        """Not if its seal was taken back since, or it was sealed with something else."""
+        known = await self._manifest.groups(group)
         return any(each.key == group and _fingerprint_of(each) == fingerprint for each in known)
 
 
