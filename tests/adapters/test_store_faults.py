@@ -67,6 +67,10 @@ class FaultyCalls(Syscalls):
         self._note("rename")
         super().rename(source, target)
 
+    def rename_to_free(self, source: str, target: str) -> None:
+        self._note("rename_to_free")
+        super().rename_to_free(source, target)
+
     def link(self, source: Path | str, target: Path | str) -> None:
         self._note("link")
         super().link(source, target)
@@ -348,6 +352,32 @@ async def test_a_fault_hits_only_the_document_concerned(
     for (target, data), outcome in zip(DOCUMENTS, outcomes, strict=True):
         assert (tmp_path / target).read_bytes() == (b"old" if outcome else data)
     assert lying(tmp_path).keys() == {"kvk/seen/x", *(target for target, _ in DOCUMENTS)}
+
+
+@pytest.mark.parametrize("number", ERRORS)
+@pytest.mark.parametrize("call", ["open", "write", "rename_to_free", "close"])
+async def test_a_fault_leaves_nothing_of_a_new_document_and_all_of_the_others(
+    store: DiskStore, calls: FaultyCalls, tmp_path: Path, call: str, number: int
+) -> None:
+    await store.put_documents([(f"{target}.seen", b"x") for target, _ in DOCUMENTS])
+    calls.arm(call, number, at=2)
+    outcomes = await store.put_documents(DOCUMENTS)
+    assert calls.fired
+    assert [type(outcome) for outcome in outcomes if outcome is not None] == [ERRORS[number]]
+    new = {name: data for name, data in lying(tmp_path).items() if not name.endswith(".seen")}
+    told = zip(DOCUMENTS, outcomes, strict=True)
+    assert new == {target: data for (target, data), outcome in told if outcome is None}
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOSYS])
+async def test_a_disk_that_cannot_rename_to_a_free_name_alone_is_asked_in_another_way(
+    store: DiskStore, calls: FaultyCalls, tmp_path: Path, number: int
+) -> None:
+    calls.arm("rename_to_free", number)
+    assert await store.put_documents(DOCUMENTS) == [None] * 3
+    assert await store.put_documents([(DOCUMENTS[0][0], b"newer")]) == [None]
+    assert lying(tmp_path) == {**dict(DOCUMENTS), DOCUMENTS[0][0]: b"newer"}
+    assert calls.used["rename_to_free"] == 1, "and not asked again"
 
 
 @pytest.mark.parametrize("number", ERRORS)

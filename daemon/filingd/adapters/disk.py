@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _SYNC_FILE_RANGE_WRITE = 2
+_RENAMEAT2 = getattr(_LIBC, "renameat2", None)  # glibc has it since 2.28, other libraries may not
+_HERE, _NO_REPLACE = -100, 1  # AT_FDCWD, RENAME_NOREPLACE
+_NOT_OFFERED = frozenset({errno.EINVAL, errno.ENOSYS})
 
 
 class Syscalls:
@@ -37,6 +40,14 @@ class Syscalls:
 
     def rename(self, source: Path | str, target: Path | str) -> None:
         os.rename(source, target)  # noqa: PTH104 - the one place, and its name is the system call's
+
+    def rename_to_free(self, source: str, target: str) -> None:
+        """Rename, if the target is free; FileExistsError if not, EINVAL or ENOSYS where that is not offered."""
+        if _RENAMEAT2 is None:
+            raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+        if _RENAMEAT2(_HERE, os.fsencode(source), _HERE, os.fsencode(target), _NO_REPLACE) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), target)
 
     def link(self, source: Path | str, target: Path | str) -> None:
         os.link(source, target)
@@ -85,6 +96,7 @@ class Disk:
 
     def __init__(self, syscalls: Syscalls) -> None:
         self.syscalls = syscalls
+        self._offers_rename_to_free = True
 
     def write_all(self, fd: int, data: memoryview) -> None:
         """Write everything, however often the kernel takes only a part."""
@@ -100,6 +112,26 @@ class Disk:
         """Remove a file that may not be there and that nobody would miss."""
         with suppress(OSError):
             self.syscalls.unlink(path)
+
+    def take_free_name(self, source: str, target: str) -> None:
+        """Give a file another name that nothing has.
+
+        Raises:
+            FileExistsError: something has it; both are as they were.
+        """
+        if not (self._offers_rename_to_free and self._renamed_to_free(source, target)):
+            self.syscalls.link(source, target)
+            self.remove_quietly(source)
+
+    def _renamed_to_free(self, source: str, target: str) -> bool:
+        """Whether that could be done in one call; not on every file system, nor with every kernel."""
+        try:
+            self.syscalls.rename_to_free(source, target)
+        except OSError as exc:
+            if exc.errno not in _NOT_OFFERED:
+                raise
+            self._offers_rename_to_free = False
+        return self._offers_rename_to_free
 
     def sync_folder(self, folder: Path | str) -> None:
         """Make the names in a folder durable."""

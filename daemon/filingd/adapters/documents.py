@@ -166,6 +166,12 @@ class DocumentWriter:
             self._disk.close_quietly(fd)
 
     def _rename(self, waiting: _Waiting) -> None:
+        try:
+            self._disk.take_free_name(waiting.temporary, waiting.path)
+        except FileExistsError:
+            self._replace(waiting)
+
+    def _replace(self, waiting: _Waiting) -> None:
         waiting.has_previous = self._held(waiting)
         try:
             self._disk.syscalls.rename(waiting.temporary, waiting.path)
