@@ -154,7 +154,7 @@ def test_repair_beside_a_running_daemon_leaves_the_fetching_to_it(mirror: Mirror
         said = mirror.run("verify", "--repair")
         assert said.code == 1
         assert f"filingd run (pid {daemon.process.pid}) fetches it again by extract/json" in said.out
-        daemon.wait_for("item.version_replaced", key=f"nbb/authentic/{DAY}/json")
+        daemon.wait_for("item.stored", key=f"nbb/authentic/{DAY}/json")
         daemon.wait_for("day.sealed", group=f"nbb/authentic/{DAY}")
         assert daemon.stop().code == 0
     mirror.store.check_sums([DAY])
@@ -193,15 +193,24 @@ def test_a_refused_key_ends_a_repair_with_the_item_left_to_the_next_run(mirror: 
         daemon.stop()
 
 
+def test_what_is_had_again_after_damage_is_the_version_it_was(mirror: Mirror) -> None:
+    mirror.store.zip_path(DAY, "json").unlink()
+    assert mirror.run("verify", "--repair").code == 0
+    assert mirror.store.item(DAY, "json").version == 1
+    assert mirror.store.kept_versions(DAY) == []
+    mirror.store.check_sums([DAY])
+
+
 def test_a_superseded_body_is_read_too_and_its_absence_is_no_fault(mirror: Mirror) -> None:
     key = f"nbb/authentic/{DAY}/json"
     former = mirror.store.root / f"versions/nbb/authentic/2026/11/{DAY}/json.v1.zip"
-    mirror.store.zip_path(DAY, "json").unlink()
-    assert mirror.run("verify", "--repair").code == 0
-    assert mirror.store.item(DAY, "json").version == 2
-    assert (
-        mirror.run("verify", "--json", key).json["findings"] == []
-    )  # the same content is stored as version 2
+    columns = "path, size_bytes, sha256, stored_ms, route_id, request_id, etag, content_digest, member_count, verified_ms, facts"
+    with sqlite3.connect(mirror.store.root / "manifest.db") as manifest:
+        manifest.execute(f"INSERT INTO versions (key, number, {columns}) SELECT key, 2, {columns} FROM versions WHERE key = ?",
+                         (key,))  # fmt: skip
+        manifest.execute("UPDATE items SET version = 2 WHERE key = ?", (key,))
+    manifest.close()
+    assert mirror.run("verify", "--json", key).json["findings"] == [], "the same content as version 1"
 
     former.parent.mkdir(parents=True)
     shutil.copy(mirror.store.zip_path(DAY, "json"), former)

@@ -111,7 +111,7 @@ CALLS = {
     "manifest.record": manifest("record"),
 }
 AT_A_SECOND_LOOK = CALLS | {
-    "store.size_bytes": store("size_bytes"),
+    "store.check": store("check"),
     "store.remove": store("remove"),
     "manifest.save_groups": manifest("save_groups"),
 }

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from engine.rig import KEEP_FREE_BYTES, KEY, SUMS, TARGET, EngineRig, book
+from engine.rig import GROUP, KEEP_FREE_BYTES, KEY, SUMS, TARGET, EngineRig, book
 from fakes.http import Reply
 from fakes.registry import CELLAR, DESK, FakeRegistry, lane_spec
 from filingd.core import events
@@ -115,13 +115,47 @@ async def test_the_same_content_however_packed_is_no_new_version(again: bytes) -
     assert rig.store.partials == {}
 
 
-async def test_a_body_that_lies_no_longer_there_is_stored_again_though_it_is_the_same() -> None:
+async def test_a_body_that_lies_no_longer_there_is_stored_again_and_is_no_other_version() -> None:
     rig = EngineRig()
     await rig.attempt()
     del rig.store.published[TARGET]
     row = await rig.attempt()
-    assert (row.state, row.version) == (State.STORED, 2)
+    assert (row.state, row.version) == (State.STORED, 1)
     assert TARGET in rig.store.published
+    assert not rig.log.of(events.ITEM_VERSION_REPLACED)
+
+
+ROTTEN = book("same")[:40] + b"?" + book("same")[41:]  # as long as it was, and not what it was
+CUT = book("same")[:-9]
+
+
+@pytest.mark.parametrize("lies", [ROTTEN, CUT, book("sound, and not what was stored")])
+async def test_a_re_check_puts_right_what_was_damaged_here_and_calls_it_damage_not_a_version(
+    lies: bytes,
+) -> None:
+    rig = EngineRig(FakeRegistry(leaves=("list",)), lambda _: Reply(200, book("same")))
+    await rig.run(Until.SEALED)
+    rig.build()
+    rig.store.published[TARGET] = lies
+    row = await rig.attempt()
+    assert (row.state, row.version) == (State.STORED, 1)
+    assert rig.store.published[TARGET] == book("same")
+    assert not [name for name in rig.store.published if name.startswith("versions/")]
+    assert len(rig.store.quarantined) == 1
+    assert rig.log.of(events.ITEM_QUARANTINED, key=KEY)
+    await rig.reconciler.reconcile(GROUP)
+    rig.check_sums(GROUP, is_sealed=True)
+
+
+async def test_a_damaged_body_is_not_kept_as_the_version_before_a_new_one() -> None:
+    bodies = iter([book("same"), book("another edition")])
+    rig = EngineRig(respond=lambda _: Reply(200, next(bodies)))
+    await rig.attempt()
+    rig.store.published[TARGET] = CUT
+    row = await rig.attempt()
+    assert (row.version, rig.store.published[TARGET]) == (2, book("another edition"))
+    assert not [name for name in rig.store.published if name.startswith("versions/")]
+    assert len(rig.store.quarantined) == 1
 
 
 async def test_what_a_first_look_that_found_nothing_counts_is_a_series() -> None:

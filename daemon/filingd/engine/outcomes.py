@@ -26,6 +26,7 @@ from filingd.core.model import (
     Throttled,
     Version,
 )
+from filingd.engine.damage import UNREADABLE, problem_of, read
 from filingd.engine.transfer import stage_whole
 from filingd.engine.undisturbed import undisturbed
 
@@ -104,23 +105,40 @@ class Outcomes:
     # ------------------------------------------------------------------ a good body
 
     async def _stored(self, made: Made, fetched: Fetched, verdict: Stored) -> Item:
-        if made.item.state is State.RECHECKING and await self._is_unchanged(made, fetched):
+        is_held = made.item.state is State.RECHECKING
+        if is_held and await self._is_unchanged(made, fetched) and await self._is_intact(made):
             return await self._unchanged(made, fetched, verdict)
         return await undisturbed(self._publish(made, fetched, verdict))
 
     async def _is_unchanged(self, made: Made, fetched: Fetched) -> bool:
         body = fetched.answer.body
-        if body is None or await self._store.size_bytes(made.target) != made.item.size_bytes:
-            return False  # what lies there is not what was stored
+        if body is None:
+            return False
         if body.sha256 == made.item.sha256:
             return True
-        current = (await self._manifest.current_versions([made.item.key])).get(made.item.key)
+        current = await self._current(made.item)
         # The same members packed again are not another content: PDF days would double for nothing.
         return (
             current is not None
             and body.content_digest is not None
             and body.content_digest == current.content_digest
         )
+
+    async def _is_intact(self, made: Made) -> bool:
+        """Whether what lies on the disk is what was stored: a re-check looks at both ends."""
+        report = await read(self._store, made.target, made.attempt.body)
+        return report is not None and report.sha256 == made.item.sha256
+
+    async def _current(self, item: Item) -> Version | None:
+        """The version that the row speaks of, also when its body was lost."""
+        return (await self._manifest.current_versions([item.key])).get(item.key)
+
+    async def _stored_sha256(self, item: Item) -> bytes | None:
+        """What was stored last, also if it was lost since; None if nothing was, as far as is known."""
+        if item.sha256 is not None or not item.version:
+            return item.sha256
+        current = await self._current(item)
+        return current.sha256 if current is not None else None
 
     async def _unchanged(self, made: Made, fetched: Fetched, verdict: Stored) -> Item:
         if fetched.staged is not None:
@@ -140,14 +158,45 @@ class Outcomes:
         if staged is None:
             assert fetched.document is not None, "a stored verdict without a body"
             staged = await stage_whole(self._store, made.target, made.attempt.body, fetched.document)
-        previous_to = layout.superseded(made.target, made.item.version) if made.item.version else None
         async with self._unsealer.alone_with(made.item.group):
             await self._unsealer.unseal(made.item.group, made.target)
+            stored_sha256 = await self._stored_sha256(made.item)
+            previous_to = await self._make_way(made, fetched, stored_sha256, staged)
             path = await self._exchange(staged, previous_to)
             self._unsealer.unrecorded.add(made.item.key)
-            after = await self._record_stored(made, fetched, verdict, path)
+            after = await self._record_stored(made, fetched, verdict, path, stored_sha256)
             self._unsealer.unrecorded.discard(made.item.key)
             return after
+
+    async def _make_way(
+        self, made: Made, fetched: Fetched, stored_sha256: bytes | None, staged: Staged
+    ) -> str | None:
+        """Where the body goes that lies there: to the older versions if it is what was stored. If it is not, it is damaged
+        and goes to quarantine now; if it is the very body that was fetched, it goes nowhere."""
+        if stored_sha256 is None:
+            return None
+        try:
+            report = await read(self._store, made.target, made.attempt.body)
+            if report is None or report.sha256 == _digest(fetched):
+                return None
+            # What cannot be read now may be sound, and what a new body takes the place of is kept.
+            may_be_it = report.problem == UNREADABLE and _digest(fetched) != stored_sha256
+            if may_be_it or report.sha256 == stored_sha256:
+                return layout.superseded(made.target, made.item.version)
+            await self._set_aside(made, report)
+        except BaseException:
+            await staged.discard()
+            raise
+        return None
+
+    async def _set_aside(self, made: Made, report: BodyReport) -> None:
+        problem, detail = problem_of(report) or ("changed_on_disk", "it is sound, and not what was stored")
+        record = QuarantineRecord(
+            made.item.key, made.attempt.route, made.request_id, self._clock.now(), problem, detail, 0, {}
+        )
+        where = await self._store.set_aside(made.target, record)
+        self._log.error(events.ITEM_QUARANTINED, key=made.item.key, path=where, reason=problem, detail=detail,
+                        request_id=made.request_id)  # fmt: skip
 
     @staticmethod
     async def _exchange(staged: Staged, previous_to: str | None) -> str:
@@ -157,11 +206,14 @@ class Outcomes:
             await staged.discard()
             raise
 
-    async def _record_stored(self, made: Made, fetched: Fetched, verdict: Stored, path: str) -> Item:
+    async def _record_stored(
+        self, made: Made, fetched: Fetched, verdict: Stored, path: str, stored_sha256: bytes | None
+    ) -> Item:
         body, head = fetched.answer.body, fetched.answer.head
         assert body is not None, "a stored verdict without a body"
         now = self._clock.now()
-        after = _stored_item(made.item, body, verdict, now)
+        # The same again: it was lost or damaged here.
+        after = _stored_item(made.item, body, verdict, now, is_known=body.sha256 == stored_sha256)
         version = Version(
             made.item.key, after.version, path, body.size_bytes, body.sha256, now, made.attempt.route,
             made.request_id, head.header("etag") if head else None, body.content_digest, body.member_count,
@@ -185,7 +237,8 @@ class Outcomes:
             self._say_stored(made, after, body, made.target, now)
 
     def _say_stored(self, made: Made, after: Item, body: BodyReport, path: str, now: float) -> None:
-        name = events.ITEM_VERSION_REPLACED if made.item.version else events.ITEM_STORED
+        is_another = 0 < made.item.version < after.version
+        name = events.ITEM_VERSION_REPLACED if is_another else events.ITEM_STORED
         self._log.info(
             name, key=made.item.key, route=made.attempt.route, request_id=made.request_id, path=path,
             size_bytes=body.size_bytes, sha256=body.sha256.hex(), members=body.member_count, version=after.version,
@@ -211,11 +264,18 @@ class Outcomes:
                         detail=verdict.detail, request_id=made.request_id)  # fmt: skip
 
 
-def _stored_item(item: Item, body: BodyReport, verdict: Stored, now: float) -> Item:
+def _digest(fetched: Fetched) -> bytes | None:
+    return fetched.answer.body.sha256 if fetched.answer.body is not None else None
+
+
+def _stored_item(
+    item: Item, body: BodyReport, verdict: Stored, now: float, *, is_known: bool = False
+) -> Item:
+    """The item with its new body; `is_known` says that it is the body it had."""
     return replace(
         item, state=next_state(item.state, Event.STORED), due_at=verdict.recheck_at, attempts=0, reason=None,
         nothing_count=0, nothing_at=None, size_bytes=body.size_bytes, sha256=body.sha256, stored_at=now,
-        version=item.version + 1,
+        version=item.version + (not is_known),
     )  # fmt: skip
 
 
