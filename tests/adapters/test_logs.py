@@ -275,6 +275,24 @@ def test_the_file_is_opened_anew_when_another_took_its_name(tmp_path: Path) -> N
     assert [line["key"][-1] for line in _read(path)] == ["1"]
 
 
+def test_a_store_that_was_moved_away_is_not_begun_anew_by_its_log(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = tmp_path / "store"
+    log = _file_log(store / "log" / "filingd.jsonl")
+    _retried(log, 1)
+    assert log.flush()
+    store.rename(tmp_path / "gone")
+    _retried(log, 2)
+    assert log.flush()
+    assert not store.exists()
+    assert "2026-11-20/2" in capsys.readouterr().err
+    (tmp_path / "gone").rename(store)
+    _retried(log, 3)
+    log.close()
+    assert [line.get("key", "")[-1:] for line in _read(store / "log" / "filingd.jsonl")] == ["1", "", "3"]
+
+
 def test_a_second_run_appends_and_only_owner_and_group_may_read(tmp_path: Path) -> None:
     path = tmp_path / "filingd.jsonl"
     for number in range(2):

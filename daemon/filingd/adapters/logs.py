@@ -75,6 +75,7 @@ class JsonFile:
         self._descriptor = -1
         self._identity = (0, 0)
         self._is_torn = False
+        self._was_open = False
 
     def write(self, lines: Sequence[Line]) -> None:
         """Append the lines to whatever file has the name now."""
@@ -104,11 +105,13 @@ class JsonFile:
 
     def _open(self) -> None:
         self.close()
-        self._path.parent.mkdir(parents=True, exist_ok=True)
+        # Later on no more than the log's own folder: a store that was moved away must not be begun anew by its log.
+        self._path.parent.mkdir(parents=not self._was_open, exist_ok=True)
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
         self._descriptor = os.open(self._path, flags, _FILE_MODE)
         found = os.fstat(self._descriptor)
         self._identity = (found.st_dev, found.st_ino)
+        self._was_open = True
         self._is_torn = found.st_size > 0 and os.pread(self._descriptor, 1, found.st_size - 1) != b"\n"
 
 
