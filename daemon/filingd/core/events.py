@@ -80,7 +80,11 @@ PATH = Fact("path", "string", "where the file lies, relative to the store")
 SIZE_BYTES = Fact("size_bytes", "integer", "size of the body")
 SHA256 = Fact("sha256", "string", "digest of the body, 64 hexadecimal digits")
 MEMBERS = Fact("members", "integer", "files in the zip")
-VERSION = Fact("version", "integer", "how many bodies of this item were stored so far, this one included")
+VERSION = Fact(
+    "version",
+    "integer",
+    "which body of this item it is, from 1; one that was lost or damaged here and had again keeps its number",
+)
 DURATION_S = Fact("duration_s", "number", "seconds from the first byte sent to now")
 FACTS = Fact("facts", "object", "what the registry's inspection found")
 STATUS = Fact("status", "integer", "HTTP status of the answer")

@@ -41,7 +41,8 @@ class Item(msgspec.Struct, frozen=True):
     an operator). `priority` orders items within a lane, lowest first. `attempts` counts failures since the last
     success. `nothing_count` and `nothing_at` are the evidence for an empty item: how often the registry said that
     there is nothing, and since when, in an unbroken series. `size_bytes`, `sha256`, `stored_at` and `version` describe
-    the body now under the final name; `version` counts stored bodies from 1 and is 0 while there is none.
+    the body now under the final name; `version` numbers them from 1, is 0 before the first, and stays
+    as it is when a body that was lost or damaged here is had again.
     """
 
     key: str

@@ -26,7 +26,7 @@ from filingd.core.model import (
     Throttled,
     Version,
 )
-from filingd.engine.damage import UNREADABLE, problem_of, read
+from filingd.engine.damage import UNREADABLE, move_aside, problem_of, read
 from filingd.engine.transfer import stage_whole
 from filingd.engine.undisturbed import undisturbed
 
@@ -191,10 +191,8 @@ class Outcomes:
 
     async def _set_aside(self, made: Made, report: BodyReport) -> None:
         problem, detail = problem_of(report) or ("changed_on_disk", "it is sound, and not what was stored")
-        record = QuarantineRecord(
-            made.item.key, made.attempt.route, made.request_id, self._clock.now(), problem, detail, 0, {}
-        )
-        where = await self._store.set_aside(made.target, record)
+        now, route = self._clock.now(), made.attempt.route
+        where = await move_aside(self._store, made.item.key, made.target, route, now, problem, detail)
         self._log.error(events.ITEM_QUARANTINED, key=made.item.key, path=where, reason=problem, detail=detail,
                         request_id=made.request_id)  # fmt: skip
 
