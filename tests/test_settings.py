@@ -45,6 +45,7 @@ def test_an_empty_file_gives_the_careful_defaults() -> None:
     assert settings.store.path == Path("/var/lib/filingd")
     assert settings.store.keep_free_bytes == 5 * 1024**3
     assert settings.log_file == Path("/var/lib/filingd/log/filingd.jsonl")
+    assert settings.manifest_path == Path("/var/lib/filingd/manifest.db")
     assert settings.http.idle_timeout_s == 180.0
     assert settings.nbb is None
     assert settings.key_references == {}

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 from filingd import __version__
 from filingd.core import events
 from filingd.core.errors import ConfigError, StoreLockedError
-from filingd.core.layout import MANIFEST_NAME
 from filingd.core.limits import LaneState, restarted
 from filingd.core.model import FlowLimits, LaneSpec, ZipLimits
 from filingd.registries.nbb.registry import NbbRegistry
@@ -151,11 +150,6 @@ def _zip_limits(settings: Settings) -> ZipLimits:
 
 
 # ------------------------------------------------------------------------------------------ parts
-
-
-def manifest_path(settings: Settings) -> Path:
-    """Where the manifest lies."""
-    return settings.store.path / MANIFEST_NAME
 
 
 def clock_for(rehearse_at: float | None) -> Clock:
@@ -329,7 +323,7 @@ async def opened_store(
     from filingd.adapters.store import DiskStore
 
     async with AsyncExitStack() as stack:
-        manifest = await SqliteManifest.open(manifest_path(settings), clock_now=clock.now)
+        manifest = await SqliteManifest.open(settings.manifest_path, clock_now=clock.now)
         stack.push_async_callback(manifest.close)
         store = DiskStore(settings.store.path, steps)
         stack.push_async_callback(store.close)
@@ -430,11 +424,11 @@ async def opened_for_upkeep(
     from filingd.adapters.store import DiskStore
     from filingd.engine.verify import Verifier
 
-    ManifestReader(manifest_path(settings)).close()  # says in words that there is none, instead of making one
+    ManifestReader(settings.manifest_path).close()  # says in words that there is none, instead of making one
     registry, clock, keyring = registry_of(settings), clock_for(rehearse_at), keyring_of(settings)
     async with AsyncExitStack() as stack:
         locked_by = _lock_if_free(stack, settings, clock) if wants_lock else None
-        manifest = await SqliteManifest.open(manifest_path(settings), clock_now=clock.now)
+        manifest = await SqliteManifest.open(settings.manifest_path, clock_now=clock.now)
         stack.push_async_callback(manifest.close)
         store = DiskStore(settings.store.path, SilentSteps())
         stack.push_async_callback(store.close)

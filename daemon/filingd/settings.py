@@ -20,6 +20,7 @@ from msgspec import Meta, Struct, field
 from filingd import __version__
 from filingd.core import units
 from filingd.core.errors import ConfigError
+from filingd.core.layout import MANIFEST_NAME
 from filingd.core.redaction import redact_text
 from filingd.settings_reader import Problem, Reader, kind_of, unwrap, written
 
@@ -418,6 +419,11 @@ class Settings(_Section, frozen=True):
         default_factory=TransferSettings
     )
     nbb: Annotated[NbbSettings | None, _says("The mirror of NBB CBSO (Belgium).")] = None
+
+    @property
+    def manifest_path(self) -> Path:
+        """Where the manifest lies."""
+        return self.store.path / MANIFEST_NAME
 
     @property
     def log_file(self) -> Path | None:

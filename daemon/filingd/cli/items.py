@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from filingd.cli.instants import Instant, iso_minute, iso_second
-from filingd.cli.options import config_option, json_option, load_settings, manifest_path, opened_manifest
+from filingd.cli.options import config_option, json_option, load_settings, opened_manifest
 from filingd.cli.status import NBB_FAMILY
 from filingd.core.errors import ExitCode
 
@@ -316,7 +316,7 @@ def retry(config_path: Path, as_json: bool, keys: tuple[str, ...], all_failed: b
     with opened_manifest(settings) as reader:
         wanted = _chosen(reader, keys, all_failed=all_failed)
     now = time.time() if at is None else at
-    with ManifestWriter(manifest_path(settings), clock_now=time.time) as writer:
+    with ManifestWriter(settings.manifest_path, clock_now=time.time) as writer:
         changed = writer.retry(list(wanted), now) if wanted else []
     left = {key: _why_left(wanted[key]) for key in wanted if key not in set(changed)}
     if as_json:

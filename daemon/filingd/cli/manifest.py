@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from filingd.cli.instants import Instant
-from filingd.cli.options import config_option, json_option, load_settings, manifest_path
+from filingd.cli.options import config_option, json_option, load_settings
 from filingd.core.errors import ExitCode, StoreError
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ async def _made(
     from filingd.adapters.store import DiskStore
     from filingd.engine.rebuild import Rebuilder
 
-    path, progress = manifest_path(settings), _progress(quiet=quiet)
+    path, progress = settings.manifest_path, _progress(quiet=quiet)
     store = DiskStore(settings.store.path, SilentSteps())
     try:
         if dry_run:
@@ -141,7 +141,7 @@ def _report(
     return {
         "format": 1,
         "dry_run": dry_run,
-        "manifest": str(manifest_path(settings)),
+        "manifest": str(settings.manifest_path),
         "kept_as": str(kept) if kept else None,
         "stored": found.stored,
         "stored_bytes": found.stored_bytes,

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from filingd.core.errors import ConfigError
-from filingd.core.layout import MANIFEST_NAME
 
 if TYPE_CHECKING:
     from filingd.adapters.manifest_reader import ManifestReader
@@ -52,11 +51,6 @@ def load_settings(path: Path) -> Settings:
     return load(path)
 
 
-def manifest_path(settings: Settings) -> Path:
-    """Where the manifest lies."""
-    return settings.store.path / MANIFEST_NAME
-
-
 def opened_manifest(settings: Settings) -> ManifestReader:
     """A look at the manifest, to be closed.
 
@@ -65,7 +59,7 @@ def opened_manifest(settings: Settings) -> ManifestReader:
     """
     from filingd.adapters.manifest_reader import ManifestReader
 
-    return ManifestReader(manifest_path(settings))
+    return ManifestReader(settings.manifest_path)
 
 
 def shipped_config(name: str) -> Path:

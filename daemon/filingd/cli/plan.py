@@ -9,7 +9,7 @@ import click
 
 from filingd.cli.beginning import remarks_on_beginning
 from filingd.cli.instants import Instant, iso_minute
-from filingd.cli.options import config_option, json_option, load_settings, manifest_path, opened_manifest
+from filingd.cli.options import config_option, json_option, load_settings, opened_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -59,7 +59,7 @@ def plan(config_path: Path, as_json: bool, at: float | None) -> None:
 
 
 def _known(settings: Settings, registry: Registry, now: float) -> Mapping[str, Item]:
-    if not manifest_path(settings).exists():
+    if not settings.manifest_path.exists():
         return {}
     with opened_manifest(settings) as reader:
         return reader.items(registry.expected(now))

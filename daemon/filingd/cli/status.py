@@ -16,7 +16,7 @@ import click
 
 from filingd.cli.beginning import remarks_on_beginning
 from filingd.cli.instants import Instant, iso_minute
-from filingd.cli.options import config_option, json_option, load_settings, manifest_path, opened_manifest
+from filingd.cli.options import config_option, json_option, load_settings, opened_manifest
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -145,7 +145,7 @@ def report_of(settings: Settings, reader: ManifestReader, days: Sequence[Day], n
         at=now,
         store=told.StoreReport(
             path=str(store.path),
-            manifest=str(manifest_path(settings)),
+            manifest=str(settings.manifest_path),
             log=str(settings.log_file) if settings.log_file else None,
             free_bytes=_free_bytes(store.path),
             keep_free_bytes=store.keep_free_bytes,
