@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from filingd import __version__
 from filingd.core import events
 from filingd.core.errors import ConfigError, StoreLockedError
+from filingd.core.layout import MANIFEST_NAME
 from filingd.core.limits import LaneState, restarted
 from filingd.core.model import FlowLimits, LaneSpec, ZipLimits
 from filingd.registries.nbb.registry import NbbRegistry
@@ -255,6 +256,7 @@ async def build_engine(
     planner = Planner(registry, manifest, clock, log, run.plan_interval_s, changed)
     return Engine(
         registry,
+        store,
         manifest,
         clock,
         log,
@@ -319,13 +321,14 @@ async def opened_store(
     Raises:
         ManifestTooNewError, ManifestDamagedError, DiskFullError, DiskFaultError: it cannot be used.
     """
+    from filingd.adapters.lock import LOCK_NAME
     from filingd.adapters.manifest import SqliteManifest
     from filingd.adapters.store import DiskStore
 
     async with AsyncExitStack() as stack:
         manifest = await SqliteManifest.open(settings.manifest_path, clock_now=clock.now)
         stack.push_async_callback(manifest.close)
-        store = DiskStore(settings.store.path, steps)
+        store = DiskStore(settings.store.path, steps, anchored_names=(LOCK_NAME, MANIFEST_NAME))
         stack.push_async_callback(store.close)
         yield store, manifest
 

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
-    from filingd.core.errors import DiskFaultError, DiskFullError
+    from filingd.core.errors import DiskFaultError, DiskFullError, StoreReplacedError
     from filingd.core.limits import LaneState
     from filingd.core.model import (
         Answer,
@@ -159,7 +159,20 @@ class Staged(BodySink, Protocol):
 
 
 class Store(Protocol):
-    """The operator's disk. `target` is a path relative to the store, such as `nbb/authentic/2026/11/2026-11-20/json.zip`."""
+    """The operator's disk. `target` is a path relative to the store, such as `nbb/authentic/2026/11/2026-11-20/json.zip`.
+
+    Whatever changes or looks raises StoreReplacedError when the store is not the one that was opened: what a caller is
+    told was published, or is missing, is so in the store that its manifest speaks of.
+    """
+
+    async def check_in_place(self) -> None:
+        """Look whether the store is still the one that was opened.
+
+        Raises:
+            StoreReplacedError: it was moved, unmounted or replaced.
+            DiskFaultError: that cannot be told now.
+        """
+        ...
 
     async def free_bytes(self) -> int:
         """Room left on the file system of the store, for this process."""
@@ -182,7 +195,7 @@ class Store(Protocol):
 
     async def put_documents(
         self, documents: Sequence[tuple[str, bytes]]
-    ) -> Sequence[DiskFullError | DiskFaultError | None]:
+    ) -> Sequence[DiskFullError | DiskFaultError | StoreReplacedError | None]:
         """Publish small bodies (target, bytes) durably, all with one sync; for each the error that hit it, or None.
 
         Where there is an error, nothing lies under the final name that was not there before.

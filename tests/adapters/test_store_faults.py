@@ -311,8 +311,8 @@ async def test_a_keeping_whose_caller_is_cancelled_is_finished_all_the_same(tmp_
 
 
 async def test_a_staging_whose_caller_is_cancelled_leaves_nothing(tmp_path: Path) -> None:
-    store = DiskStore(tmp_path, NoSteps())
     before = len(list(Path("/proc/self/fd").iterdir()))
+    store = DiskStore(tmp_path, NoSteps())
     await cancelled_at_once(store.stage(TARGET, PLAN, None, partial_record()))
     await store.close()
     assert lying(tmp_path) == {}

@@ -11,18 +11,19 @@ import pytest
 from fakes.store import FakeStore
 from filingd.adapters.store import DiskStore
 from filingd.core import steps as step
-from filingd.core.errors import StoreError
+from filingd.core.errors import DiskFaultError, StoreError, StoreReplacedError
 from filingd.core.model import BodyPlan, PartialRecord, QuarantineRecord
 from support.zips import made_zip
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
     from pathlib import Path
     from typing import Any
 
     from filingd.ports import BodySink, Staged, Store
 
 TARGET = "nbb/authentic/2026/11/2026-11-20/json.zip"
+OTHER_TARGET = "nbb/authentic/2026/11/2026-11-20/pdf.zip"
 PLAN = BodyPlan(max_bytes=1 << 30)
 REFUSAL = QuarantineRecord(
     "nbb/authentic/2026-11-20/json", "extract", "rid-1", 1_795_000_000.0, "zip_bad_crc", "member 3", 200, {}
@@ -441,3 +442,64 @@ async def test_a_target_outside_of_the_store_is_refused(store: Store, target: st
 
 async def test_there_is_room(store: Store) -> None:
     assert await store.free_bytes() > 0
+
+
+# ---------------------------------------------------------------- a store that is exchanged under us
+
+
+def replace_the_store(store: Store, tmp_path: Path) -> None:
+    """Somebody moves the store away and puts an empty folder in its place."""
+    if isinstance(store, FakeStore):
+        store.is_replaced = True
+    else:
+        (tmp_path / "store").rename(tmp_path / "moved")
+        (tmp_path / "store").mkdir()
+
+
+TOUCHES: Mapping[str, Callable[[Store], Awaitable[object]]] = {
+    "check_in_place": lambda store: store.check_in_place(),
+    "free_bytes": lambda store: store.free_bytes(),
+    "stage": lambda store: store.stage(OTHER_TARGET, PLAN, None, None),
+    "write_text": lambda store: store.write_text("nbb/authentic/2026/11/2026-11-20/day.json", "{}"),
+    "read_text": lambda store: store.read_text("nbb/authentic/2026/11/2026-11-20/day.json"),
+    "remove": lambda store: store.remove(TARGET),
+    "check": lambda store: store.check(TARGET, PLAN),
+    "members": lambda store: store.members(TARGET),
+    "size_bytes": lambda store: store.size_bytes(TARGET),
+    "sizes_bytes": lambda store: store.sizes_bytes([TARGET]),
+    "set_aside": lambda store: store.set_aside(TARGET, REFUSAL),
+    "files": lambda store: store.files("nbb"),
+    "sweep": lambda store: store.sweep(frozenset()),
+}
+
+
+@pytest.mark.parametrize("touch", TOUCHES)
+async def test_a_store_that_was_exchanged_is_neither_changed_nor_believed(
+    store: Store, tmp_path: Path, touch: str
+) -> None:
+    await published(store, BODY)
+    await store.check_in_place()
+    replace_the_store(store, tmp_path)
+    with pytest.raises(StoreReplacedError):
+        await TOUCHES[touch](store)
+    assert not (tmp_path / "store").exists() or list((tmp_path / "store").iterdir()) == []
+
+
+async def test_a_body_that_is_under_way_when_the_store_is_exchanged_is_not_published(
+    store: Store, tmp_path: Path
+) -> None:
+    staged = await staged_with(store, BODY)
+    await staged.finish(len(BODY))
+    replace_the_store(store, tmp_path)
+    with pytest.raises((StoreReplacedError, DiskFaultError)):
+        await staged.publish(None)
+
+
+async def test_documents_are_not_published_into_a_store_that_was_exchanged(
+    store: Store, tmp_path: Path
+) -> None:
+    assert await store.put_documents([("nbb/documents/1.json", b"{}")]) == [None]
+    replace_the_store(store, tmp_path)
+    errors = await store.put_documents([("nbb/documents/2.json", b"{}"), ("nbb/documents/3.json", b"{}")])
+    assert [type(error) for error in errors] == [StoreReplacedError, StoreReplacedError]
+    assert not (tmp_path / "store/nbb").exists()

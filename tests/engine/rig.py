@@ -177,7 +177,7 @@ class EngineRig:
         self.worker.adopt = self.rescue.settle
         heartbeat = Heartbeat(manifest, self.lanes, self.worker, self.room, clock, log, 60.0, False)
         self.engine = Engine(
-            self.registry_port, self.manifest_port, clock, log, self.lanes, self.worker, self.planner,
+            self.registry_port, store, self.manifest_port, clock, log, self.lanes, self.worker, self.planner,
             self.reconciler, self.rescue, self.room, heartbeat,
         )  # fmt: skip
         self.supervisor = Supervisor(self.engine, self._grace_period_s)

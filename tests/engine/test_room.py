@@ -10,7 +10,7 @@ from engine.rig import KEEP_FREE_BYTES, KEY, TARGET, BadSpot, EngineRig, book
 from fakes.http import Reply
 from fakes.registry import CELLAR, DESK, FakeRegistry, lane_spec
 from filingd.core import events
-from filingd.core.errors import DiskFaultError, DiskFullError
+from filingd.core.errors import DiskFaultError, DiskFullError, StoreReplacedError
 from filingd.core.model import State
 from filingd.engine.supervisor import Until
 
@@ -119,3 +119,29 @@ async def test_a_body_that_did_not_fit_is_fetched_again_when_there_is_room() -> 
     await rig.clock.sleep(10.0)
     await rig.room.check()
     assert (await rig.attempt()).state is State.STORED
+
+
+async def test_a_disk_that_cannot_be_looked_at_for_a_while_is_told_once_and_ends_nothing() -> None:
+    rig = EngineRig()
+    watching = asyncio.create_task(rig.room.watch())
+    rig.store.refusals["free_bytes"] = FAULT
+    await rig.clock.sleep(50.0)
+    assert len(rig.log.of(events.ALARM_RAISED, kind="disk_fault")) == 1
+    del rig.store.refusals["free_bytes"]
+    await rig.clock.sleep(50.0)
+    assert rig.room.free_bytes == rig.store.room_bytes
+    rig.store.refusals["free_bytes"] = FAULT
+    await rig.clock.sleep(50.0)
+    assert len(rig.log.of(events.ALARM_RAISED, kind="disk_fault")) == 2, "it is news again"
+    assert not watching.done()
+    watching.cancel()
+
+
+async def test_a_store_that_was_exchanged_ends_a_daemon_that_has_nothing_to_do() -> None:
+    rig = EngineRig()
+    engine = await rig.begin()
+    await rig.clock.sleep(600.0)
+    assert not engine.done()
+    rig.store.is_replaced = True
+    with pytest.raises(StoreReplacedError):
+        await rig.ended(engine)

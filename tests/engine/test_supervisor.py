@@ -313,15 +313,6 @@ async def test_a_manifest_that_fails_in_the_middle_of_an_item_ends_the_run_with_
         await rig.supervisor.run(Until.SEALED)
 
 
-async def test_a_disk_that_fails_under_the_room_gate_ends_the_run_with_its_error() -> None:
-    rig = EngineRig()
-    engine = await rig.begin()
-    await rig.clock.sleep(1.0)
-    rig.store.refusals["free_bytes"] = DiskFaultError("gone")
-    with pytest.raises(DiskFaultError, match="gone"):
-        await rig.ended(engine)
-
-
 async def test_a_full_disk_does_not_keep_a_run_from_ending_in_order() -> None:
     rig = EngineRig()
     engine = await rig.begin()

@@ -17,7 +17,7 @@ from filingd.adapters.body import BodyExaminer
 from filingd.adapters.zipdirectory import read_directory, read_members
 from filingd.adapters.zipwalk import ZipRefusedError
 from filingd.core import steps as step
-from filingd.core.errors import DiskFaultError, DiskFullError, StoreError
+from filingd.core.errors import DiskFaultError, DiskFullError, StoreError, StoreReplacedError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,12 +46,18 @@ class FakeStore:
         self.indexes: dict[str, tuple[bytes, list[Member]]] = {}
         self.refusals: dict[str, Exception] = {}
         self.room_bytes = free_bytes
+        self.is_replaced = False
         self.steps: Steps = steps or NoSteps()
 
     def may(self, call: str) -> None:
         """Raise what the test wants this call to raise."""
+        if self.is_replaced:
+            raise StoreReplacedError("the store is another one")
         if call in self.refusals:
             raise self.refusals[call]
+
+    async def check_in_place(self) -> None:
+        self.may("check_in_place")
 
     async def free_bytes(self) -> int:
         self.may("free_bytes")
@@ -80,13 +86,15 @@ class FakeStore:
 
     async def put_documents(
         self, documents: Sequence[tuple[str, bytes]]
-    ) -> Sequence[DiskFullError | DiskFaultError | None]:
+    ) -> Sequence[DiskFullError | DiskFaultError | StoreReplacedError | None]:
         return [self._put_document(_checked(target), data) for target, data in documents]
 
-    def _put_document(self, target: str, data: bytes) -> DiskFullError | DiskFaultError | None:
+    def _put_document(
+        self, target: str, data: bytes
+    ) -> DiskFullError | DiskFaultError | StoreReplacedError | None:
         try:
             self.may("put_documents")
-        except (DiskFullError, DiskFaultError) as error:
+        except (DiskFullError, DiskFaultError, StoreReplacedError) as error:
             return error
         self.published[target] = data
         return None
@@ -96,6 +104,7 @@ class FakeStore:
         self.published[_checked(target)] = text.encode()
 
     async def read_text(self, target: str) -> str | None:
+        self.may("read_text")
         data = self.published.get(_checked(target))
         return None if data is None else data.decode()
 
@@ -105,6 +114,7 @@ class FakeStore:
         self.indexes.pop(target, None)
 
     async def check(self, target: str, plan: BodyPlan) -> BodyReport | None:
+        self.may("check")
         data = self.published.get(_checked(target))
         if data is None:
             return None
@@ -115,6 +125,7 @@ class FakeStore:
         return report
 
     async def members(self, target: str) -> Sequence[Member] | None:
+        self.may("members")
         data = self.published.get(_checked(target))
         if data is None:
             return None
@@ -129,6 +140,7 @@ class FakeStore:
         return members
 
     async def size_bytes(self, target: str) -> int | None:
+        self.may("size_bytes")
         data = self.published.get(_checked(target))
         return None if data is None else len(data)
 
@@ -145,6 +157,7 @@ class FakeStore:
         return place
 
     async def files(self, prefix: str) -> Sequence[str]:
+        self.may("files")
         top = prefix.strip("/")
         if not top:
             return sorted(name for name in self.published if not name.startswith("quarantine/"))
@@ -154,6 +167,7 @@ class FakeStore:
         return sorted(self.partials)
 
     async def sweep(self, keep: frozenset[str]) -> Sequence[str]:
+        self.may("sweep")
         gone = [
             target for target in self.partials if target not in keep or await self.partial(target) is None
         ]

@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING
 
 from filingd.adapters.disk import previous_name, temporary_name, translated
 from filingd.core import steps as step
+from filingd.core.errors import DiskFaultError, StoreReplacedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from filingd.adapters.anchor import Anchor
     from filingd.adapters.disk import Disk
-    from filingd.core.errors import DiskFaultError, DiskFullError
+    from filingd.core.errors import DiskFullError
     from filingd.ports import Steps
 
 GROUP_MAX = 256
@@ -52,14 +54,15 @@ class _Waiting:
         self.previous = f"{self.folder}/{previous_name(name)}"
         self.data = data
         self.caller = caller
-        self.error: DiskFullError | DiskFaultError | None = None
+        self.error: DiskFullError | DiskFaultError | StoreReplacedError | None = None
         self.has_previous = False  # what lay under the name before is held until the folder is durable
 
 
 class DocumentWriter:
     """One thread that publishes documents. `put` may be called from any number of tasks of one loop."""
 
-    def __init__(self, root: Path, disk: Disk, steps: Steps) -> None:
+    def __init__(self, root: Path, disk: Disk, steps: Steps, anchor: Anchor) -> None:
+        self._anchor = anchor
         self._root = root
         self._top = str(root)
         self._disk = disk
@@ -73,7 +76,7 @@ class DocumentWriter:
 
     async def put_all(
         self, documents: Sequence[tuple[str, bytes]]
-    ) -> list[DiskFullError | DiskFaultError | None]:
+    ) -> list[DiskFullError | DiskFaultError | StoreReplacedError | None]:
         """Publish documents durably; for each the error that hit it, or None. What lay there before then still does."""
         if not documents:
             return []
@@ -117,6 +120,8 @@ class DocumentWriter:
             group = [waiting for waiting in group if this_turn[waiting.path] is not waiting]
 
     def _publish_distinct(self, group: list[_Waiting]) -> None:
+        if not self._is_in_place(group):
+            return
         for waiting in group:
             self._attempt(waiting, self._write)
         self._sync_bodies(_sound(group))
@@ -125,8 +130,20 @@ class DocumentWriter:
         self._steps.reached(step.BODY_RENAMED)
         self._sync_folders(_sound(group))
         self._steps.reached(step.FOLDER_SYNCED)
+        if not self._is_in_place(_sound(group)):
+            return
         for waiting in _sound(group):
             self._let_go_of_previous(waiting)
+
+    def _is_in_place(self, group: list[_Waiting]) -> bool:
+        """Whether the store is the one that was opened; if it is not, the group has failed."""
+        try:
+            self._anchor.check()
+        except (StoreReplacedError, DiskFaultError) as error:
+            for waiting in group:
+                waiting.error = error
+            return False
+        return True
 
     def _attempt(self, waiting: _Waiting, work: Callable[[_Waiting], None]) -> None:
         try:

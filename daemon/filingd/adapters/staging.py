@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from filingd.adapters.anchor import Anchor
     from filingd.adapters.disk import Disk
     from filingd.adapters.layout import Layout
     from filingd.adapters.sidethread import SideThread, SideThreads
@@ -62,7 +63,10 @@ class BufferPool:
 class Workshop:
     """What all bodies of one store share."""
 
-    def __init__(self, layout: Layout, disk: Disk, steps: Steps, threads: SideThreads) -> None:
+    def __init__(
+        self, layout: Layout, disk: Disk, steps: Steps, threads: SideThreads, anchor: Anchor
+    ) -> None:
+        self.anchor = anchor
         self.layout = layout
         self.disk = disk
         self.steps = steps
@@ -121,6 +125,7 @@ class StagedBody:
             self._submit_examination(resume.received_bytes)
 
     def _open(self, resume: PartialRecord | None, record: PartialRecord | None) -> None:
+        self._shop.anchor.check()
         disk, part = self._shop.disk, part_of(self._path)
         try:
             disk.make_folder(self._path.parent, self._shop.layout.root)
@@ -321,6 +326,7 @@ class StagedBody:
         except OSError as exc:
             self._abandon()
             raise translated(exc, "publish", self._path) from exc
+        self._shop.anchor.check()
         self._shop.layout.write_members(self._target, self._examiner.members)
         self._shop.steps.reached(step.INDEX_WRITTEN)
 
@@ -364,6 +370,7 @@ class StagedBody:
             place = self._shop.layout.quarantine(part_of(self._path), self._target, record)
         except OSError as exc:
             raise translated(exc, "quarantine", part_of(self._path)) from exc
+        self._shop.anchor.check()
         self._shop.disk.remove_quietly(part_record_of(self._path))
         self._close()
         self._shop.steps.reached(step.BODY_QUARANTINED)

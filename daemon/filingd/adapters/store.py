@@ -13,6 +13,7 @@ import msgspec
 from msgspec.structs import replace
 
 from filingd.adapters.allocator import keep_freed_memory
+from filingd.adapters.anchor import Anchor
 from filingd.adapters.body import BodyExaminer
 from filingd.adapters.disk import Disk, Syscalls, disk_errors, part_of, part_record_of
 from filingd.adapters.documents import DocumentWriter
@@ -24,10 +25,10 @@ from filingd.core.errors import StoreError
 from filingd.core.model import PartialRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
     from pathlib import Path
 
-    from filingd.core.errors import DiskFaultError, DiskFullError
+    from filingd.core.errors import DiskFaultError, DiskFullError, StoreReplacedError
     from filingd.core.model import BodyPlan, BodyReport, Member, QuarantineRecord
     from filingd.ports import Staged, Steps
 
@@ -39,18 +40,27 @@ _ODD_JOB_THREADS = 4
 class DiskStore:
     """A store below one folder, which has to be there.
 
-    `steps` is told of each named step of publishing (see `core.steps`), on whatever thread takes it.
+    `steps` is told of each named step of publishing (see `core.steps`), on whatever thread takes it. Files of the store
+    that must not be exchanged while it is open either, such as its lock and its manifest, are `anchored_names`.
     """
 
-    def __init__(self, root: Path, steps: Steps, syscalls: Syscalls | None = None) -> None:
+    def __init__(
+        self,
+        root: Path,
+        steps: Steps,
+        syscalls: Syscalls | None = None,
+        *,
+        anchored_names: Collection[str] = (),
+    ) -> None:
         keep_freed_memory()
         self._root = root
+        self._anchor = Anchor([root, *(root / name for name in anchored_names)])
         self._disk = Disk(syscalls or Syscalls())
         self._steps = steps
         self._layout = Layout(root, self._disk)
         self._threads = SideThreads("filingd-transfer")
-        self._workshop = Workshop(self._layout, self._disk, steps, self._threads)
-        self._documents = DocumentWriter(root, self._disk, steps)
+        self._workshop = Workshop(self._layout, self._disk, steps, self._threads, self._anchor)
+        self._documents = DocumentWriter(root, self._disk, steps, self._anchor)
         self._closing = threading.Event()
         self._odd_jobs = ThreadPoolExecutor(_ODD_JOB_THREADS, thread_name_prefix="filingd-disk")
 
@@ -63,9 +73,25 @@ class DiskStore:
     def _stop(self) -> None:
         self._documents.stop()
         self._threads.stop()
+        self._anchor.close()
 
     async def _aside(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._odd_jobs, work)
+
+    async def _in_place(self, work: Callable[[], T]) -> T:
+        """Do it aside, in the store that was opened: what is told to be done, or not to be there, is so in that one."""
+
+        def work_in_place() -> T:
+            self._anchor.check()
+            result = work()
+            self._anchor.check()
+            return result
+
+        return await self._aside(work_in_place)
+
+    async def check_in_place(self) -> None:
+        """See `ports.Store`."""
+        await self._aside(self._anchor.check)
 
     # ------------------------------------------------------------ bodies on their way
 
@@ -105,7 +131,7 @@ class DiskStore:
 
     async def put_documents(
         self, documents: Sequence[tuple[str, bytes]]
-    ) -> Sequence[DiskFullError | DiskFaultError | None]:
+    ) -> Sequence[DiskFullError | DiskFaultError | StoreReplacedError | None]:
         """See `ports.Store`."""
         for target, _ in documents:
             check_target(target)
@@ -113,7 +139,7 @@ class DiskStore:
 
     async def write_text(self, target: str, text: str) -> None:
         """See `ports.Store`."""
-        await self._aside(lambda: self._write_text(target, text))
+        await self._in_place(lambda: self._write_text(target, text))
 
     def _write_text(self, target: str, text: str) -> None:
         path = self._layout.path(target)
@@ -129,11 +155,12 @@ class DiskStore:
                 async with aiofiles.open(path, encoding="utf-8") as file:
                     return await file.read()
             except FileNotFoundError:
+                await self.check_in_place()
                 return None
 
     async def remove(self, target: str) -> None:
         """See `ports.Store`."""
-        await self._aside(lambda: self._remove(target))
+        await self._in_place(lambda: self._remove(target))
 
     def _remove(self, target: str) -> None:
         path = self._layout.path(target)
@@ -149,7 +176,7 @@ class DiskStore:
 
     async def check(self, target: str, plan: BodyPlan) -> BodyReport | None:
         """See `ports.Store`."""
-        return await self._aside(lambda: self._check(target, plan))
+        return await self._in_place(lambda: self._check(target, plan))
 
     def _check(self, target: str, plan: BodyPlan) -> BodyReport | None:
         path = self._layout.path(target)
@@ -185,7 +212,7 @@ class DiskStore:
 
     async def members(self, target: str) -> Sequence[Member] | None:
         """See `ports.Store`. An index made anew has no notes; `check` with the item's plan brings them back."""
-        return await self._aside(lambda: self._members(target))
+        return await self._in_place(lambda: self._members(target))
 
     def _members(self, target: str) -> Sequence[Member] | None:
         with disk_errors("read", self._layout.path(target)):
@@ -193,11 +220,11 @@ class DiskStore:
 
     async def size_bytes(self, target: str) -> int | None:
         """See `ports.Store`."""
-        return await self._aside(lambda: self._size_bytes(target))
+        return await self._in_place(lambda: self._size_bytes(target))
 
     async def sizes_bytes(self, targets: Sequence[str]) -> Sequence[int | None]:
         """See `ports.Store`."""
-        return await self._aside(lambda: [self._size_bytes(target) for target in targets])
+        return await self._in_place(lambda: [self._size_bytes(target) for target in targets])
 
     def _size_bytes(self, target: str) -> int | None:
         path = self._layout.path(target)
@@ -209,7 +236,7 @@ class DiskStore:
 
     async def set_aside(self, target: str, record: QuarantineRecord) -> str | None:
         """See `ports.Store`."""
-        return await self._aside(lambda: self._set_aside(target, record))
+        return await self._in_place(lambda: self._set_aside(target, record))
 
     def _set_aside(self, target: str, record: QuarantineRecord) -> str | None:
         path = self._layout.path(target)
@@ -223,7 +250,7 @@ class DiskStore:
 
     async def files(self, prefix: str) -> Sequence[str]:
         """See `ports.Store`."""
-        return await self._aside(lambda: self._layout.files(prefix))
+        return await self._in_place(lambda: self._layout.files(prefix))
 
     async def staged(self) -> Sequence[str]:
         """See `ports.Store`."""
@@ -233,7 +260,7 @@ class DiskStore:
 
     async def sweep(self, keep: frozenset[str]) -> Sequence[str]:
         """See `ports.Store`. Staging files that can never be resumed go in any case."""
-        return await self._aside(lambda: self._sweep(keep))
+        return await self._in_place(lambda: self._sweep(keep))
 
     def _sweep(self, keep: frozenset[str]) -> Sequence[str]:
         removed = []
@@ -245,7 +272,7 @@ class DiskStore:
 
     async def free_bytes(self) -> int:
         """See `ports.Store`."""
-        return await self._aside(self._free_bytes)
+        return await self._in_place(self._free_bytes)
 
     def _free_bytes(self) -> int:
         with disk_errors("look at", self._root):

@@ -44,6 +44,10 @@ class StoreLockedError(StoreError):
     """Another daemon works on this store."""
 
 
+class StoreReplacedError(StoreError):
+    """The store is not the one that was opened any more: somebody moved, unmounted or replaced it meanwhile."""
+
+
 class ManifestTooNewError(StoreError):
     """The manifest was written by a newer filingd than this one."""
 

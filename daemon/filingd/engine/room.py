@@ -7,6 +7,7 @@ import math
 from typing import TYPE_CHECKING
 
 from filingd.core import events
+from filingd.core.errors import DiskFaultError
 
 if TYPE_CHECKING:
     from filingd.core.errors import DiskFullError
@@ -34,6 +35,7 @@ class RoomGate:
         self._pause_s = check_interval_s
         self._free_when_refused: int | None = None  # as of the first look after a refusal
         self._ending = False
+        self._can_see = True
         self.free_bytes: int | None = None  # as of the last look
 
     @property
@@ -97,10 +99,17 @@ class RoomGate:
         return free_bytes - self._free_when_refused >= _ROOM_MADE_BYTES
 
     async def watch(self) -> None:
-        """Look again and again; runs until cancelled."""
+        """Look again and again; runs until cancelled. What keeps us from looking is told once, and may pass."""
         while True:
             await self._clock.sleep(self.check_interval_s)
-            await self.check()
+            try:
+                await self.check()
+            except DiskFaultError as error:
+                if self._can_see:
+                    self._log.error(events.ALARM_RAISED, kind="disk_fault", detail=str(error))
+                self._can_see = False
+            else:
+                self._can_see = True
 
     def _shut(self, free_bytes: int) -> None:
         if self._open.is_set() and not self._ending:

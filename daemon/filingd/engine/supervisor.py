@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from filingd.engine.rescue import Rescue
     from filingd.engine.room import RoomGate
     from filingd.engine.worker import Worker
-    from filingd.ports import Clock, Log, Manifest, Registry
+    from filingd.ports import Clock, Log, Manifest, Registry, Store
 
 T = TypeVar("T")
 
@@ -45,6 +46,7 @@ class Engine:
     """The parts of a running service, as the composition root made them."""
 
     registry: Registry
+    store: Store
     manifest: Manifest
     clock: Clock
     log: Log
@@ -155,6 +157,7 @@ class Supervisor:
         self._help(engine.worker.desk.run(), "documents")
         self._help(engine.reconciler.run(), "reconciler")
         self._help(engine.room.watch(), "room")
+        self._help(self._stay_in_place(), "place")
         if self._is_errand:
             return
         self._help(engine.planner.run(), "planner")
@@ -175,6 +178,13 @@ class Supervisor:
             raise  # the manifest itself failed: nothing can be promised any more
         except Exception as error:  # noqa: BLE001 - a defect in the sweep must not stop the daily work
             self._engine.log.error(events.ALARM_RAISED, kind="defect", detail=f"sweep: {told(error)}")
+
+    async def _stay_in_place(self) -> None:
+        """End with an error when the store is not the one that was opened, also while there is nothing to do."""
+        while True:
+            await self._engine.clock.sleep(_ELSEWHERE_S)
+            with suppress(DiskFaultError):  # whoever needs the disk says so
+                await self._engine.store.check_in_place()
 
     async def _note_open_groups(self) -> None:
         groups = await self._engine.manifest.groups(f"{self._engine.registry.name}/")
