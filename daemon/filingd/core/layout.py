@@ -41,3 +41,8 @@ def superseded(target: str, version: int) -> str:
     stem, _, extension = name.rpartition(".")
     kept = f"{stem}.v{version}.{extension}" if stem else f"{name}.v{version}"
     return f"{VERSIONS}/{beside(target, kept)}"
+
+
+def is_set_aside(path: str) -> bool:
+    """Whether a path, relative to the store, is a place in quarantine."""
+    return path.startswith(f"{QUARANTINE}/")

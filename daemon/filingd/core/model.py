@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
+from filingd.core.redaction import REDACTED
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
@@ -78,7 +80,8 @@ def leaf_of(key: str) -> str:
 class Version(msgspec.Struct, frozen=True):
     """The evidence of one stored body: what it is and how it came.
 
-    `path` is relative to the store. `content_digest` is a digest over the members of a zip (name, size, CRC), so
+    `path` is relative to the store: the final name under which the body was published; of an older version that was
+    damaged on disk, the place in quarantine/ where what is left of it lies. `content_digest` is a digest over the members of a zip (name, size, CRC), so
     that a zip that was merely packed again can be told from one whose content changed. `facts` is what the
     registry's inspector found while the body passed (JSON-serialisable).
     """
@@ -191,6 +194,9 @@ class Request(msgspec.Struct, frozen=True):
     is_document: bool = False
 
 
+BODY_STATUSES = frozenset({200, 206})  # what comes with any other is no body of an item
+
+
 class ResponseHead(msgspec.Struct, frozen=True):
     """Status line and headers of a response; header names are lower case."""
 
@@ -209,9 +215,11 @@ class ResponseHead(msgspec.Struct, frozen=True):
 
     @property
     def strong_etag(self) -> str | None:
-        """The ETag if it is a strong one."""
+        """The ETag if it is a strong one, as it was sent: one out of which a key was taken validates nothing."""
         etag = self.header("etag")
-        return etag if etag and etag.startswith('"') and etag.endswith('"') and len(etag) > 1 else None
+        if etag is None or REDACTED in etag:
+            return None
+        return etag if etag.startswith('"') and etag.endswith('"') and len(etag) > 1 else None
 
 
 class Member(msgspec.Struct, frozen=True):

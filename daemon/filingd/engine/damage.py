@@ -73,6 +73,22 @@ class Damage:
         """
         target = self._registry.target(key)
         await self._unsealer.unseal(group_of(key), target, f"{key} is damaged on disk")
+        return await self._move_aside(key, target, route, problem, detail)
+
+    async def set_older_aside(
+        self, version: Version, path: str, route: str, problem: str, detail: str
+    ) -> Version | None:
+        """Move the body of an older version, which no seal speaks of, from `path` to quarantine.
+
+        Returns the version's row as it has to be from now on, its `path` in quarantine; None if there was no file.
+
+        Raises:
+            DiskFullError, DiskFaultError: the disk refused.
+        """
+        where = await self._move_aside(version.key, path, route, problem, detail)
+        return None if where is None else replace(version, path=where)
+
+    async def _move_aside(self, key: str, target: str, route: str, problem: str, detail: str) -> str | None:
         where = await move_aside(self._store, key, target, route, self._clock.now(), problem, detail)
         if where is not None:
             self._log.error(events.ITEM_QUARANTINED, key=key, path=where, reason=problem, detail=detail,

@@ -7,32 +7,33 @@ that nobody else touches its file meanwhile. A death in between is settled by th
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from msgspec.structs import replace
 
-from filingd.core import events
-from filingd.core.errors import DiskFaultError, ManifestDamagedError, StoreError
+from filingd.core import events, layout
+from filingd.core.errors import DiskFaultError, DiskFullError, ManifestDamagedError, StoreError
 from filingd.core.lifecycle import Event, next_state
 from filingd.core.model import LEASED_STATES, Change, Deferral, State
-from filingd.engine.damage import Damage, read
+from filingd.engine.damage import UNREADABLE, Damage, read
 from filingd.engine.verify import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Awaitable, Iterable, Sequence
 
-    from filingd.core.model import Item
+    from filingd.core.model import Item, Version
     from filingd.engine.unseal import Unsealer
     from filingd.engine.verify import Finding, Verifier
     from filingd.ports import Clock, Log, Manifest, Registry, Store
 
 VERIFY_ROUTE = "verify"
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Mended:
     """What was done about a finding. `kept_at` is where the damaged body lies now; `route` how it will be had again,
-    None if nothing serves it any more."""
+    None if nothing serves it any more, as with every older version."""
 
     finding: Finding
     kept_at: str | None = None
@@ -66,19 +67,55 @@ class Repairer:
         mended = []
         for finding in findings:
             if finding.kind in {Kind.DAMAGED, Kind.MISSING} and finding.key is not None:
-                done = await self._want_again_if_unmoved(finding.key)
+                done = await _unless_it_moved(self._want_again(finding.key))
                 if done is not None:
                     mended.append(done)
         return mended
 
-    async def _want_again_if_unmoved(self, key: str) -> Mended | None:
-        """One item that moved on meanwhile keeps nobody from mending the others."""
-        try:
-            return await self._want_again(key)
-        except ManifestDamagedError:
-            raise
-        except StoreError:
+    async def set_older_aside(self, findings: Iterable[Finding]) -> list[Mended]:
+        """Move every damaged older version to quarantine and let its row say so: it can never be had again.
+
+        What cannot be read stays where it is: it may be sound, and the disk or its permissions at fault. To be done
+        before `want_again`, after which an item that is damaged itself cannot be claimed.
+        """
+        mended = []
+        for finding in findings:
+            if finding.kind is Kind.OLD_VERSION and finding.problem != UNREADABLE and finding.key is not None:
+                done = await _unless_it_moved(self._set_older_aside(finding.key, finding.path))
+                if done is not None:
+                    mended.append(done)
+        return mended
+
+    async def _set_older_aside(self, key: str, path: str) -> Mended | None:
+        item = await self._claim(key)
+        if item is None:
             return None
+        finding, moved = None, None
+        try:
+            finding, moved = await self._move_older(item, path)
+        except (DiskFullError, DiskFaultError) as error:
+            self._tell_fault(key, error)
+        # If somebody else has the claim by now, the row still says what the version was, and its file is gone.
+        await _unless_it_moved(self._manifest.record([_returned(item, moved)]))
+        return Mended(finding, moved.path) if finding is not None and moved is not None else None
+
+    async def _move_older(self, item: Item, path: str) -> tuple[Finding | None, Version | None]:
+        """The finding as it is now, and the version's new row if its body was moved."""
+        target = self._registry.target(item.key)
+        for version in await self._manifest.versions(item.key):
+            if version.number < item.version and layout.superseded(target, version.number) == path:
+                report = await read(self._store, path, self._registry.body_plan(item.key))
+                finding = self._verifier.judge_older(version, path, report)
+                if finding is None or finding.kind is not Kind.OLD_VERSION or finding.problem == UNREADABLE:
+                    return None, None
+                moved = await self._damage.set_older_aside(
+                    version, path, VERIFY_ROUTE, finding.problem, finding.detail
+                )
+                return finding, moved
+        return None, None
+
+    def _tell_fault(self, key: str, error: Exception) -> None:
+        self._log.error(events.ALARM_RAISED, kind="disk_fault", key=key, detail=str(error))
 
     async def unseal(self, findings: Iterable[Finding]) -> list[str]:
         """Take back seals that do not hold; returns the groups, to be judged anew."""
@@ -107,8 +144,8 @@ class Repairer:
             kept_at = None
             if report is not None:
                 kept_at = await self._damage.set_aside(key, VERIFY_ROUTE, finding.problem, finding.detail)
-        except DiskFaultError as error:  # it stays a finding; the others are mended
-            self._log.error(events.ALARM_RAISED, kind="disk_fault", key=key, detail=str(error))
+        except (DiskFullError, DiskFaultError) as error:  # it stays a finding; the others are mended
+            self._tell_fault(key, error)
             await self._manifest.record([_returned(item)])
             return None
         return Mended(finding, kept_at, self._route(await self._lose(item, finding)))
@@ -148,9 +185,19 @@ class Repairer:
         return answer.route
 
 
-def _returned(item: Item) -> Change:
-    """A claimed item goes back as it was."""
-    return Change(item.state, replace(item, state=next_state(item.state, Event.POSTPONED)))
+def _returned(item: Item, version: Version | None = None) -> Change:
+    """A claimed item goes back as it was; `version` is the new row of an older one."""
+    return Change(item.state, replace(item, state=next_state(item.state, Event.POSTPONED)), version)
+
+
+async def _unless_it_moved(work: Awaitable[T]) -> T | None:
+    """One item that moved on meanwhile keeps nobody from mending the others."""
+    try:
+        return await work
+    except ManifestDamagedError:
+        raise
+    except StoreError:
+        return None
 
 
 # ------------------------------------------------------------------------------------------ fetching just that

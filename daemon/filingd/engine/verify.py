@@ -39,7 +39,6 @@ class Kind(enum.Enum):
 
 
 HARMLESS = frozenset({Kind.UNKNOWN, Kind.OLD_VERSION_GONE})
-MENDABLE = frozenset({Kind.DAMAGED, Kind.MISSING, Kind.SEAL})
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +86,7 @@ class Verification:
 
 
 class Verifier:
-    """Looks; changes nothing (see the module)."""
+    """Looks; changes nothing (see the module). Without `remembers` it does not even note what was verified when."""
 
     def __init__(
         self,
@@ -97,6 +96,8 @@ class Verifier:
         clock: Clock,
         log: Log,
         on_progress: Callable[[Verification], None] = lambda _: None,
+        *,
+        remembers: bool = True,
     ) -> None:
         self._registry = registry
         self._store = store
@@ -104,6 +105,7 @@ class Verifier:
         self._clock = clock
         self._log = log
         self._on_progress = on_progress
+        self._remembers = remembers
 
     async def verify(self, choice: Choice) -> Verification:
         """Read and compare. A file that the disk refuses to read is a finding like any other.
@@ -184,7 +186,7 @@ class Verifier:
             return  # the daemon was exchanging the body while we read it
         if finding is not None:
             found.findings.append(finding)
-        else:
+        elif self._remembers:
             await self._manifest.note_verified(key, self._clock.now())
         found.checked_bytes += report.size_bytes if report else 0
         await self._check_old_versions(item, found)
@@ -211,15 +213,23 @@ class Verifier:
         target, plan = self._registry.target(item.key), self._registry.body_plan(item.key)
         versions = await self._manifest.versions(item.key)
         for version in versions[:-1]:
+            if layout.is_set_aside(version.path):
+                continue  # it is known not to be kept any more
             path = layout.superseded(target, version.number)
-            report = await read(self._store, path, plan)
-            if report is None and not _has_same_content(version, versions[-1]):
-                found.findings.append(Finding(Kind.OLD_VERSION_GONE, item.key, path, "file_missing"))
-            elif report is not None and report.sha256 != version.sha256:
-                problem = report.problem or "other_bytes"
-                found.findings.append(
-                    Finding(Kind.OLD_VERSION, item.key, path, problem, report.problem_detail)
-                )
+            finding = self.judge_older(version, path, await read(self._store, path, plan))
+            is_kept_twice = finding is not None and _has_same_content(version, versions[-1])
+            if finding is not None and not (finding.kind is Kind.OLD_VERSION_GONE and is_kept_twice):
+                found.findings.append(finding)
+
+    @staticmethod
+    def judge_older(version: Version, path: str, report: BodyReport | None) -> Finding | None:
+        """Whether what was read at `path` is the body of an older version."""
+        if report is None:
+            return Finding(Kind.OLD_VERSION_GONE, version.key, path, "file_missing")
+        if report.sha256 == version.sha256:
+            return None
+        problem = report.problem or "other_bytes"
+        return Finding(Kind.OLD_VERSION, version.key, path, problem, report.problem_detail)
 
     # ------------------------------------------------------------------ seals
 
