@@ -483,6 +483,47 @@ def test_a_key_that_the_server_echoes_does_not_reach_the_error(run: Run) -> None
     run(test, {"/a": raw(b"HTTP/1.1 200 OK\r\n" + KEY.encode() + b"\x00\r\n\r\n")})
 
 
+MD5_ETAG = '"d41d8cd98f00b204e9800998ecf8427e"'  # shaped like a key, and none
+
+
+@pytest.mark.parametrize("echoed", [KEY, KEY.upper(), KEY[:16] + KEY[16:].upper()])
+def test_a_key_that_the_server_echoes_does_not_reach_the_head(run: Run, echoed: str) -> None:
+    async def test(world: World) -> None:
+        async with world.client.exchange(world.request("/a"), FLOW) as exchange:
+            headers = exchange.head.headers
+            assert KEY not in str(headers).lower()
+            assert headers["x-echo"] == "you sent [redacted], [redacted]"
+            assert headers["x-[redacted]"] == "1"
+            assert headers["content-md5"] == MD5_ETAG
+            assert exchange.head.content_length == 5
+            assert headers["etag"] == 'W/"[redacted]"'
+
+    echo: dict[str, Any] = {
+        "X-Echo": f"you sent {echoed}, {echoed}",
+        f"X-{echoed}": 1,
+        "ETag": f'W/"{echoed}"',
+    }
+    run(test, {"/a": answer(body=b"hello", Content_MD5=MD5_ETAG, **echo)})
+
+
+def test_an_etag_with_the_key_in_it_validates_nothing_and_any_other_stays(run: Run) -> None:
+    async def test(world: World) -> None:
+        for path, strong_etag in (("/key", None), ("/md5", MD5_ETAG)):
+            async with world.client.exchange(world.request(path), FLOW) as exchange:
+                assert exchange.head.strong_etag == strong_etag
+
+    run(test, {"/key": answer(ETag=f'"{KEY}"'), "/md5": answer(ETag=MD5_ETAG)})
+
+
+def test_a_key_that_the_server_echoes_does_not_hinder_its_body(run: Run) -> None:
+    async def test(world: World) -> None:
+        sink = Sink()
+        assert await world.poured("/a", sink) == len(BODY)
+        assert sink.data == BODY
+
+    run(test, {"/a": answer(body=BODY, X_Echo=KEY)})
+
+
 def test_a_key_that_cannot_be_read_is_named_and_nothing_is_sent(run: Run) -> None:
     async def test(world: World) -> None:
         request = world.asking(world.server.url("/a"), secret=SecretRef("X-Key", "another-key"))
@@ -522,6 +563,44 @@ def test_a_small_body_is_read_up_to_a_limit(
         assert (data, is_whole) == (b"x" * expected[0], expected[1])
 
     run(test, {"/a": script})
+
+
+@pytest.mark.parametrize("status", [201, 204 + 1, 400, 401, 403, 404, 429, 500, 502])
+def test_a_key_in_the_text_of_an_error_is_replaced(run: Run, status: int) -> None:
+    async def test(world: World) -> None:
+        for limit in (1000, len(text)):
+            async with world.client.exchange(world.request("/a"), FLOW) as exchange:
+                shown = b'{"message": "no such key: [redacted] ([redacted])"}'
+                assert await exchange.read_capped(limit) == (shown, True)
+
+    text = f'{{"message": "no such key: {KEY} ({KEY.upper()})"}}'.encode()
+    run(test, {"/a": answer(status, text)})
+
+
+@pytest.mark.parametrize("status", [200, 206])
+def test_a_key_in_a_body_that_is_stored_stays_as_it_was_served(run: Run, status: int) -> None:
+    async def test(world: World) -> None:
+        async with world.client.exchange(world.request("/a"), FLOW) as exchange:
+            assert await exchange.read_capped(1000) == (text, True)
+        async with world.client.exchange(world.request("/a"), FLOW) as exchange:
+            assert await exchange.read_capped(len(text) - 1) == (text[:-1], False)
+
+    text = f"my key is {KEY}".encode()
+    run(test, {"/a": answer(status, text)})
+
+
+@pytest.mark.parametrize("rest_bytes", [1, 1_000_000])
+def test_a_key_that_is_cut_at_the_limit_is_cut_off_with_it(run: Run, rest_bytes: int) -> None:
+    before = b"xyz" * 30
+
+    async def test(world: World) -> None:
+        for there in (0, 1, 7, 8, 16, 31):
+            async with world.client.exchange(world.request("/a"), FLOW) as exchange:
+                assert await exchange.read_capped(len(before) + there) == (before, False)
+        async with world.client.exchange(world.request("/a"), FLOW) as exchange:
+            assert await exchange.read_capped(len(before) + 32) == (before + b"[redacted]", False)
+
+    run(test, {"/a": answer(500, before + KEY.upper().encode() + b"x" * rest_bytes)})
 
 
 @pytest.mark.parametrize(
@@ -682,6 +761,32 @@ async def test_a_key_that_no_header_can_carry_is_not_sent(key: str, is_document:
             pass
     await client.close()
     assert caught.value.reason == "key_missing"
+
+
+@BOTH_WAYS
+async def test_the_key_that_was_sent_is_replaced_and_no_other_is_asked_for(is_document: bool) -> None:
+    asked: list[str] = []
+
+    def rotating(name: str) -> str:
+        asked.append(f"{len(asked):032x}")
+        return asked[-1]
+
+    async def echo(connection: Connection) -> None:
+        sent = connection.server.requests[-1].header("x-key")
+        assert sent == asked[-1]
+        text = f"{sent} {0xABC:032x}".encode()
+        await connection.head(401, X_Echo=sent, Content_Length=len(text))
+        await connection.send(text)
+
+    client = AioHttpClient(rotating, AGENT)
+    async with RawServer({"/a": echo}) as server:
+        request = Request(server.url("/a"), (), "rid", SecretRef("X-Key", "k"), is_document)
+        for _ in range(3):
+            async with client.exchange(request, FLOW) as exchange:
+                assert exchange.head.headers["x-echo"] == "[redacted]"
+                assert await exchange.read_capped(1000) == (f"[redacted] {0xABC:032x}".encode(), True)
+    await client.close()
+    assert len(asked) == (4 if is_document else 3)  # the first before the connection was made, in vain
 
 
 @BOTH_WAYS

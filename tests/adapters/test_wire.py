@@ -709,6 +709,19 @@ async def test_a_kept_connection_holds_nothing_of_the_key() -> None:
                 assert held_text(holder, set()).find("".join(KEY_PARTS)) < 0
 
 
+async def test_the_key_is_held_while_an_error_may_quote_it_and_no_longer() -> None:
+    async with world({"/a": answer(401, b"who are you?"), "/b": answer(302), "/c": raw(b"")}) as it:
+        async with it.exchange() as exchange:
+            assert "".join(KEY_PARTS) in held_text(exchange, set())
+            await exchange.read_capped(1000)
+        assert "".join(KEY_PARTS) not in held_text([exchange, it.wire, *it.open], set())
+        for path in ("/b", "/c"):
+            exchange = it.exchange(path)
+            with pytest.raises(TransferError):
+                await exchange.__aenter__()
+            assert "".join(KEY_PARTS) not in held_text(exchange, set())
+
+
 async def test_an_error_holds_nothing_of_the_key_in_the_frames_it_came_through() -> None:
     async with world({"/a": raw(b"")}) as it:
         with pytest.raises(TransferError) as caught:
@@ -722,9 +735,6 @@ async def test_an_error_holds_nothing_of_the_key_in_the_frames_it_came_through()
 
 def held_text(thing: object, seen: set[int]) -> str:
     """All texts and bytes that can be reached from an object through objects of filingd."""
-    if id(thing) in seen:
-        return ""
-    seen.add(id(thing))
     if isinstance(thing, bytes | bytearray | memoryview):
         return bytes(thing).decode("latin-1")
     if isinstance(thing, str):
@@ -733,8 +743,10 @@ def held_text(thing: object, seen: set[int]) -> str:
         return held_text([*thing.keys(), *thing.values()], seen)
     if isinstance(thing, list | tuple | set):
         return "\n".join(held_text(part, seen) for part in thing)
-    if not type(thing).__module__.startswith("filingd."):
+    # Only these are remembered: they outlive the search, so that no other object can have their id meanwhile.
+    if not type(thing).__module__.startswith("filingd.") or id(thing) in seen:
         return ""
+    seen.add(id(thing))
     names = {name for kind in type(thing).__mro__ for name in getattr(kind, "__slots__", ())}
     values = [getattr(thing, name, None) for name in names | set(getattr(thing, "__dict__", ()))]
     return held_text(values, seen)

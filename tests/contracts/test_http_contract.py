@@ -27,6 +27,7 @@ REPLIES = {
     "/undeclared": Reply(200, BODY, declares_length=False),
     "/empty": Reply(200, b""),
     "/error": Reply(404, b'{"statusCode": 404}', {"Content-Type": "application/json"}),
+    "/echo": Reply(403, b"no: " + b"0" * 32 + b"!", {"ETag": '"' + "0" * 32 + '"', "X-Other": "1" * 32}),
     "/redirect": Reply(302, b"", {"Location": "/whole"}),
     "/cut": Reply(200, BODY, breaks_after=1000),
     "/mute": Reply(head_reason="connection_lost"),
@@ -155,6 +156,17 @@ async def test_an_error_body_is_read_up_to_a_limit(subject: Subject) -> None:
         assert await exchange.read_capped(1000) == (b'{"statusCode": 404}', True)
     async with subject.client.exchange(subject.request("/error"), FLOW) as exchange:
         assert await exchange.read_capped(5) == (b'{"sta', False)
+
+
+async def test_neither_head_nor_error_quotes_the_key_that_was_sent(subject: Subject) -> None:
+    async with subject.client.exchange(subject.request("/echo"), FLOW) as exchange:
+        assert exchange.head.headers["etag"] == '"[redacted]"'
+        assert exchange.head.headers["x-other"] == "1" * 32
+        assert await exchange.read_capped(1000) == (b"no: [redacted]!", True)
+    async with subject.client.exchange(subject.request("/echo"), FLOW) as exchange:
+        assert await exchange.read_capped(30) == (b"no: ", False)
+    async with subject.client.exchange(subject.request("/echo", None), FLOW) as exchange:
+        assert exchange.head.header("ETag") == '"' + "0" * 32 + '"'
 
 
 @pytest.mark.parametrize(

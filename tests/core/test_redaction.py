@@ -11,7 +11,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filingd.core.redaction import REDACTED, SHORTEST_KEY, holds_key, is_clean, redact, redact_text
+from filingd.core.redaction import (
+    REDACTED,
+    SHORTEST_KEY,
+    holds_key,
+    is_clean,
+    redact,
+    redact_secret,
+    redact_secret_in_headers,
+    redact_text,
+    without_begun_secret,
+)
 
 if TYPE_CHECKING:
     import uuid
@@ -135,3 +145,69 @@ def test_a_line_that_is_called_clean_is_what_redaction_leaves_as_it_is(
             continue
         if is_clean(line, secrets):
             assert redact(candidate, secrets) == candidate
+
+
+# ---------------------------------------------------------------- the very key that was sent
+
+ONE_KEY = "00ffAB12cd34EF56" * 2
+
+
+OTHER_BYTES = st.lists(st.sampled_from([b"<", b"\0", b"\xc3", b"\xff"]), max_size=5).map(b"".join)
+
+
+@given(ODD_KEYS | HEX_KEYS, st.lists(OTHER_BYTES, min_size=1, max_size=4), st.booleans())
+def test_the_very_secret_is_replaced_wherever_it_stands(key: str, around: list[bytes], upper: bool) -> None:
+    shown = (key.upper() if upper else key.lower()).encode()
+    assert redact_secret(shown.join(around), key) == REDACTED.encode().join(around)
+
+
+@given(st.text("ab", min_size=SHORTEST_KEY, max_size=10), st.text("abAB", max_size=60))
+def test_secrets_that_overlap_themselves_and_each_other_leave_none_behind(key: str, text: str) -> None:
+    left = redact_secret(text.encode(), key).replace(REDACTED.encode(), b"\0")
+    assert key.encode() not in left.lower()
+
+
+@given(st.binary(max_size=200))
+def test_bytes_without_the_very_secret_are_the_same_object(data: bytes) -> None:
+    assert redact_secret(data, "not-in-there-at-all-by-any-chance") is data
+
+
+@given(st.integers(1, 31), st.binary(max_size=40), st.booleans())
+def test_no_beginning_of_the_secret_is_left_at_an_end_that_was_cut(
+    there: int, before: bytes, upper: bool
+) -> None:
+    begun = ONE_KEY[:there].upper() if upper else ONE_KEY[:there].lower()
+    left = without_begun_secret(before + begun.encode(), ONE_KEY)
+    assert (before + begun.encode()).startswith(left)
+    assert len(left) <= len(before)
+    assert left.lower() + ONE_KEY.lower().encode()[: len(before) - len(left)] == before.lower()
+
+
+@pytest.mark.parametrize("data", [b"", b"f", b"nothing of it", ONE_KEY[1:].encode()[:-1] + b"x"])
+def test_an_end_that_begins_no_secret_stays(data: bytes) -> None:
+    assert without_begun_secret(data, ONE_KEY) is data
+
+
+def test_headers_lose_the_very_secret_and_nothing_that_is_shaped_like_one() -> None:
+    headers = {"etag": '"' + "0" * 32 + '"', "x-echo": f"<{ONE_KEY.upper()}{ONE_KEY.lower()}>", "x": "1"}
+    cleaned = redact_secret_in_headers(headers, ONE_KEY)
+    assert cleaned == {"etag": '"' + "0" * 32 + '"', "x-echo": f"<{REDACTED}{REDACTED}>", "x": "1"}
+    assert headers["x-echo"] != cleaned["x-echo"], "what was given has been changed"
+
+
+@given(st.dictionaries(st.text(max_size=8), st.text(max_size=40)))
+def test_headers_without_the_very_secret_are_the_same_object(headers: dict[str, str]) -> None:
+    assert redact_secret_in_headers(headers, ONE_KEY) is headers
+
+
+@given(st.text(max_size=20), st.text(max_size=20))
+def test_header_values_of_any_characters_stay_around_the_secret(before: str, after: str) -> None:
+    cleaned = redact_secret_in_headers({"x": before + ONE_KEY + after}, ONE_KEY)
+    assert cleaned["x"].endswith(after)
+    assert cleaned["x"].startswith(before)
+    assert ONE_KEY not in cleaned["x"]
+
+
+def test_a_secret_does_not_begin_in_one_header_and_end_in_the_next() -> None:
+    headers = {"a": ONE_KEY[:16], "b": ONE_KEY[16:]}
+    assert redact_secret_in_headers(headers, ONE_KEY) is headers

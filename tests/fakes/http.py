@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
 from filingd.core.errors import TransferError
-from filingd.core.model import ResponseHead
+from filingd.core.model import BODY_STATUSES, ResponseHead
+from filingd.core.redaction import redact_secret, redact_secret_in_headers, without_begun_secret
 
 if TYPE_CHECKING:
     import asyncio
@@ -62,6 +63,10 @@ class FakeHttp:
     def exchange(self, request: Request, flow: FlowLimits) -> FakeExchange:
         """See `ports.HttpClient`."""
         return FakeExchange(self, request)
+
+    def key_of(self, request: Request) -> str:
+        """The key that is sent along, if this client has keys; else nothing."""
+        return (self._keys or {}).get(request.secret.name, "") if request.secret is not None else ""
 
     async def close(self) -> None:
         """See `ports.HttpClient`."""
@@ -112,14 +117,20 @@ class FakeExchange:
     @property
     def head(self) -> ResponseHead:
         """Status and headers."""
-        return ResponseHead(self._reply.status, self._reply.all_headers)
+        headers, key = self._reply.all_headers, self._client.key_of(self._request)
+        return ResponseHead(self._reply.status, redact_secret_in_headers(headers, key) if key else headers)
 
     async def read_capped(self, limit_bytes: int) -> tuple[bytes, bool]:
         """See `ports.Exchange`."""
         reply = self._reply
         if reply.breaks_after is not None and reply.breaks_after <= limit_bytes:
             raise TransferError(reply.break_reason)
-        return reply.body[:limit_bytes], len(reply.body) <= limit_bytes
+        shown, is_whole = reply.body[:limit_bytes], len(reply.body) <= limit_bytes
+        key = self._client.key_of(self._request)
+        if key and reply.status not in BODY_STATUSES:
+            shown = redact_secret(shown, key)[:limit_bytes]
+            shown = shown if is_whole else without_begun_secret(shown, key)
+        return shown, is_whole
 
     async def pour_into(self, sink: BodySink, max_bytes: int) -> int:
         """See `ports.Exchange`."""

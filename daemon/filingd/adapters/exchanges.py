@@ -1,5 +1,5 @@
-"""What both ways of exchanging share: where a request may go, the key it takes along, the watch over its flow, and
-the words of an error, which quote nothing of what was sent."""
+"""What both ways of exchanging share: where a request may go, the key it takes along and never brings back, the watch
+over its flow, and the words of an error, which quote nothing of what was sent."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from yarl import URL
 
 from filingd.core.errors import ConfigError, FilingdError, TransferError
 from filingd.core.flow import FlowMeter
+from filingd.core.model import BODY_STATUSES, ResponseHead
+from filingd.core.redaction import redact_secret, redact_secret_in_headers, without_begun_secret
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -120,7 +122,60 @@ def key_value(keyring: Keyring, name: str) -> str:
     return key
 
 
+class SentKey:
+    """The key of one exchange, held from its sending until nothing of the answer can quote it any more.
+
+    Registries are known to echo it in a header or in the text of an error. It is replaced here, at the only place
+    that knows it: asked for again it might be another one, and a guess by its shape would spoil every ETag.
+    """
+
+    __slots__ = ("_value",)
+
+    def __init__(self) -> None:
+        self._value = ""
+
+    def take(self, keyring: Keyring, name: str) -> str:
+        """As `key_value`; the last one taken is the one that is sent."""
+        self._value = key_value(keyring, name)
+        return self._value
+
+    def forget(self) -> None:
+        """The exchange is over."""
+        self._value = ""
+
+    def removed_from(self, head: ResponseHead) -> ResponseHead:
+        """The head without the key in any header. A body that is stored stays as it was served: the key is forgotten."""
+        if not self._value:
+            return head
+        headers = redact_secret_in_headers(head.headers, self._value)
+        if head.status in BODY_STATUSES:
+            self.forget()
+        return head if headers is head.headers else ResponseHead(head.status, headers)
+
+    def capped(self, data: bytes, limit_bytes: int) -> tuple[bytes, bool]:
+        """The first `limit_bytes` of what was read of a body, and whether that is all; without the key, unless it is stored.
+
+        What is cut ends before anything that may be the beginning of the key, so it can be shorter than the limit.
+        """
+        shown, is_whole = data[:limit_bytes], len(data) <= limit_bytes
+        if self._value:
+            shown = redact_secret(shown, self._value)
+            if not is_whole:
+                shown = without_begun_secret(shown, self._value)
+        return shown[:limit_bytes], is_whole
+
+
 # ---------------------------------------------------------------- what became of it
+
+
+def refuse_redirect(status: int) -> None:
+    """The key goes to no other host.
+
+    Raises:
+        TransferError: (redirected) the status is one of a redirect.
+    """
+    if 300 <= status < 400:
+        raise TransferError("redirected", f"the answer was {status}")
 
 
 def described(exc: BaseException) -> str:

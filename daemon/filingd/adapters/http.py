@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING, Self
 import aiohttp
 from yarl import URL
 
-from filingd.adapters.exchanges import KEEP_ALIVE_S, Origins, Watch, described, fill, key_value, ssl_context
+from filingd.adapters.exchanges import (
+    KEEP_ALIVE_S,
+    Origins,
+    SentKey,
+    Watch,
+    described,
+    fill,
+    refuse_redirect,
+    ssl_context,
+)
 from filingd.adapters.takeover import BodyReceiver
 from filingd.adapters.wire import WireClient
 from filingd.core.errors import TransferError
@@ -67,7 +76,8 @@ _TRANSLATED = (
 class AioHttpClient:
     """See `ports.HttpClient`.
 
-    `keyring` gives a key's value by its name; it is asked at the moment of sending and its answer is kept nowhere.
+    `keyring` gives a key's value by its name; it is asked at the moment of sending and its answer is kept no longer than
+    the exchange, whose headers and error body never quote it (see `SentKey`).
     `proxy` is the URL of an HTTP proxy, `ca_bundle` the path of a file of certificates that replaces the system's.
     With `take_over` big bodies bypass the library's reader (see `adapters.takeover`). Documents bypass the library
     altogether (see `adapters.wire`), unless there is a proxy.
@@ -111,15 +121,15 @@ class AioHttpClient:
             with contextlib.suppress(AttributeError):
                 await session.close()
 
-    async def send(self, request: Request, flow: FlowLimits) -> aiohttp.ClientResponse:
-        """Send a request and give the library's response.
+    async def send(self, request: Request, flow: FlowLimits, key: SentKey) -> aiohttp.ClientResponse:
+        """Send a request and give the library's response; `key` holds what was sent with it.
 
         Raises:
             TransferError: no response head was had.
         """
         headers = dict(request.headers)
         if request.secret is not None:
-            headers[request.secret.header] = key_value(self._keyring, request.secret.name)
+            headers[request.secret.header] = key.take(self._keyring, request.secret.name)
         try:
             return await self._open_session().get(
                 URL(request.url, encoded=True),
@@ -176,29 +186,34 @@ async def _sent_once(
 class AioHttpExchange:
     """See `ports.Exchange`; enter it to send the request."""
 
-    __slots__ = ("_client", "_flow", "_head", "_request", "_response")
+    __slots__ = ("_client", "_flow", "_head", "_key", "_request", "_response")
 
     def __init__(self, client: AioHttpClient, request: Request, flow: FlowLimits) -> None:
         self._client = client
         self._request = request
         self._flow = flow
+        self._key = SentKey()
         self._response: aiohttp.ClientResponse | None = None
         self._head: ResponseHead | None = None
 
     async def __aenter__(self) -> Self:
-        response = await self._client.send(self._request, self._flow)
-        self._response = response
-        if 300 <= response.status < 400:
-            response.close()
-            raise TransferError("redirected", f"the answer was {response.status}")
-        self._head = ResponseHead(
-            response.status, {name.lower(): value for name, value in response.headers.items()}
-        )
+        try:
+            self._response = response = await self._client.send(self._request, self._flow, self._key)
+            refuse_redirect(response.status)
+        except BaseException:
+            self._leave()
+            raise
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        self._head = self._key.removed_from(ResponseHead(response.status, headers))
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._leave()
+
+    def _leave(self) -> None:
+        self._key.forget()
         if self._response is not None:
             self._response.close()  # a connection whose body was read to the end has gone back to the pool by now
 
@@ -214,7 +229,7 @@ class AioHttpExchange:
         return self._response
 
     async def read_capped(self, limit_bytes: int) -> tuple[bytes, bool]:
-        """See `ports.Exchange`.
+        """See `ports.Exchange`, and `SentKey.capped`.
 
         Raises:
             TransferError: it broke off or stalled.
@@ -222,12 +237,12 @@ class AioHttpExchange:
         content = self._opened.content
         try:
             data = await content.readany()
-            if content.at_eof():
-                return data[:limit_bytes], len(data) <= limit_bytes
-            with Watch(self._flow, content.set_exception) as watch:
-                return await _read_on(content, data, limit_bytes, watch)
+            if not content.at_eof():
+                with Watch(self._flow, content.set_exception) as watch:
+                    data = await _read_on(content, data, limit_bytes, watch)
         except _TRANSLATED as exc:
             raise _translated(exc, "stalled") from None
+        return self._key.capped(data, limit_bytes)
 
     async def pour_into(self, sink: BodySink, max_bytes: int) -> int:
         """See `ports.Exchange`."""
@@ -235,8 +250,12 @@ class AioHttpExchange:
         if length is not None and length > max_bytes:
             raise TransferError("too_large", f"{length} bytes are declared, at most {max_bytes} are accepted")
         try:
-            if self._client.may_take_over(self._opened) and self._opened.connection is not None:
-                return await self._take_over(sink, length or 0)
+            if (
+                length is not None
+                and self._client.may_take_over(self._opened)
+                and self._opened.connection is not None
+            ):
+                return await self._take_over(sink, length)
             return await self._copy(sink, max_bytes)
         except _TRANSLATED as exc:
             raise _translated(exc, "stalled") from None
@@ -275,15 +294,14 @@ class AioHttpExchange:
         return received
 
 
-async def _read_on(
-    content: aiohttp.StreamReader, data: bytes, limit_bytes: int, watch: Watch
-) -> tuple[bytes, bool]:
+async def _read_on(content: aiohttp.StreamReader, data: bytes, limit_bytes: int, watch: Watch) -> bytes:
+    """The whole body, or more than the limit of it."""
     parts, size = [data], len(data)
     watch.received_bytes = lambda: size
     while size <= limit_bytes and (data := await content.readany()):
         parts.append(data)
         size += len(data)
-    return b"".join(parts)[:limit_bytes], size <= limit_bytes
+    return b"".join(parts)
 
 
 def _drained(content: aiohttp.StreamReader) -> bytes:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Self
 
 import aiohappyeyeballs
 
-from filingd.adapters.exchanges import KEEP_ALIVE_S, Watch, described, fill, key_value
+from filingd.adapters.exchanges import KEEP_ALIVE_S, SentKey, Watch, described, fill, refuse_redirect
 from filingd.adapters.wire_connection import WireConnection
 from filingd.core.errors import TransferError
 
@@ -75,8 +75,8 @@ class WireClient:
         for connection in connections:
             await connection.closed()
 
-    async def send(self, origin: Origin, request: Request, flow: FlowLimits) -> WireConnection:
-        """Send a request on a connection that was kept or is made.
+    async def send(self, origin: Origin, request: Request, flow: FlowLimits, key: SentKey) -> WireConnection:
+        """Send a request on a connection that was kept or is made; `key` holds what was sent with it.
 
         Raises:
             TransferError: nothing could be sent.
@@ -85,10 +85,10 @@ class WireClient:
             raise TransferError("connection_lost", "the client is closed")
         connection = self._kept(origin)
         if connection is None:
-            self._encoded(origin, request)  # no connection is made for what cannot be sent
+            self._encoded(origin, request, key)  # no connection is made for what cannot be sent
             connection = await self._connected(origin, flow)
         try:
-            connection.send(self._encoded(origin, request), flow.idle_timeout_s)
+            connection.send(self._encoded(origin, request, key), flow.idle_timeout_s)
         except TransferError:
             connection.close()
             raise
@@ -147,7 +147,7 @@ class WireClient:
         if connection in idle:
             idle.remove(connection)
 
-    def _encoded(self, origin: Origin, request: Request) -> bytes:
+    def _encoded(self, origin: Origin, request: Request, key: SentKey) -> bytes:
         """The request as it goes out, the key in it.
 
         Raises:
@@ -161,7 +161,7 @@ class WireClient:
         lines += [_line("User-Agent", self._user_agent), "Accept-Encoding: identity\r\n"]
         lines += [_line(name, value) for name, value in request.headers if _may_be_added(name)]
         if request.secret is not None and _may_be_added(request.secret.header):
-            lines.append(_line(request.secret.header, key_value(self._keyring, request.secret.name)))
+            lines.append(_line(request.secret.header, key.take(self._keyring, request.secret.name)))
         lines.append("\r\n")
         return "".join(lines).encode("latin-1")
 
@@ -183,32 +183,35 @@ def _may_be_added(name: str) -> bool:
 class WireExchange:
     """See `ports.Exchange`; enter it to send the request."""
 
-    __slots__ = ("_client", "_connection", "_flow", "_head", "_origin", "_request")
+    __slots__ = ("_client", "_connection", "_flow", "_head", "_key", "_origin", "_request")
 
     def __init__(self, client: WireClient, origin: Origin, request: Request, flow: FlowLimits) -> None:
         self._client = client
         self._origin = origin
         self._request = request
         self._flow = flow
+        self._key = SentKey()
         self._connection: WireConnection | None = None
         self._head: ResponseHead | None = None
 
     async def __aenter__(self) -> Self:
-        connection = await self._client.send(self._origin, self._request, self._flow)
+        connection = None
         try:
+            connection = await self._client.send(self._origin, self._request, self._flow, self._key)
             head = await connection.head()
+            refuse_redirect(head.status)
         except BaseException:
-            connection.close()
+            self._key.forget()
+            if connection is not None:
+                connection.close()
             raise
-        if 300 <= head.status < 400:
-            connection.close()
-            raise TransferError("redirected", f"the answer was {head.status}")
-        self._connection, self._head = connection, head
+        self._connection, self._head = connection, self._key.removed_from(head)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._key.forget()
         connection, self._connection = self._connection, None
         if connection is not None:
             self._client.give_back(self._origin, connection)
@@ -225,17 +228,16 @@ class WireExchange:
         return self._connection
 
     async def read_capped(self, limit_bytes: int) -> tuple[bytes, bool]:
-        """See `ports.Exchange`.
+        """See `ports.Exchange`, and `SentKey.capped`.
 
         Raises:
             TransferError: it broke off or stalled.
         """
         connection = self._opened
         data = connection.take() if connection.is_whole else await self._read_on(connection, limit_bytes)
-        if len(data) <= limit_bytes:
-            return data, True
-        connection.close()
-        return data[:limit_bytes], False
+        if len(data) > limit_bytes:
+            connection.close()
+        return self._key.capped(data, limit_bytes)
 
     async def _read_on(self, connection: WireConnection, limit_bytes: int) -> bytes:
         """The whole body, or more than the limit of it."""

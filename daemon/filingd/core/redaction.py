@@ -12,7 +12,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
 REDACTED = "[redacted]"
 SHORTEST_KEY = 8  # a shorter configured value would turn ordinary words into "[redacted]"
@@ -51,6 +51,39 @@ def holds_key(text: str) -> bool:
     return _KEY_SHAPED.search(text) is not None
 
 
+def redact_secret(data: bytes, secret: str) -> bytes:
+    """The bytes without this very secret (ASCII), in any letter case. What is merely shaped like a key stays.
+
+    Done by hand: the library of regular expressions would remember the pattern, and with it the secret.
+    """
+    lowered, sought = data.lower(), secret.lower().encode("ascii")
+    parts, start = [], 0
+    while (found := lowered.find(sought, start)) >= 0:
+        parts += [data[start:found], REDACTED.encode("ascii")]
+        start = found + len(sought)
+    return b"".join([*parts, data[start:]]) if parts else data
+
+
+def without_begun_secret(data: bytes, secret: str) -> bytes:
+    """Bytes that were cut anywhere, without the beginning of this very secret at their end, be it one character."""
+    ending, sought = data[-len(secret) :].lower(), secret.lower().encode("ascii")
+    for length in range(min(len(ending), len(sought) - 1), 0, -1):
+        if ending.endswith(sought[:length]):
+            return data[:-length]
+    return data
+
+
+def redact_secret_in_headers(headers: Mapping[str, str], secret: str) -> Mapping[str, str]:
+    """Headers without this very secret (ASCII) in any name or value; the same object if none holds it.
+
+    An ETag is often an MD5, which has the shape of a key and has to stay what it is.
+    """
+    # One look at all of them: nearly no answer holds it, and there are hundreds a second.
+    if secret.lower() not in "\n".join((*headers, *headers.values())).lower():
+        return headers
+    return {_without(name, secret): _without(value, secret) for name, value in headers.items()}
+
+
 def redact(value: Any, secrets: Collection[str] = (), depth: int = 0) -> Any:
     """The value as plain JSON types, redacted at any depth, keys of mappings included.
 
@@ -81,6 +114,11 @@ def _lowered(secrets: frozenset[str]) -> tuple[str, ...]:
 def _any_of(secrets: frozenset[str]) -> re.Pattern[str]:
     longest_first = sorted(secrets, key=len, reverse=True)
     return re.compile("|".join(map(re.escape, longest_first)), re.IGNORECASE)
+
+
+def _without(text: str, secret: str) -> str:
+    """As `redact_secret`; bytes that are no UTF-8 have come as lone surrogates, which pass."""
+    return redact_secret(text.encode("utf-8", "surrogatepass"), secret).decode("utf-8", "surrogatepass")
 
 
 def _redact_number(value: int, secrets: Collection[str]) -> int | str:
