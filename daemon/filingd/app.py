@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from filingd import __version__
 from filingd.core import events
-from filingd.core.errors import ConfigError, StoreLockedError
+from filingd.core.errors import ConfigError, DiskFaultError, StoreLockedError
 from filingd.core.layout import MANIFEST_NAME
 from filingd.core.limits import LaneState, restarted
 from filingd.core.model import FlowLimits, LaneSpec, ZipLimits
@@ -340,7 +340,8 @@ _PATIENCE_S = 60.0  # how long a repair waits for an item that failed and is to 
 
 @dataclass(frozen=True, slots=True)
 class Upkeep:
-    """What verification and repair work with. `locked_by` names the daemon that has the store, if one has it."""
+    """What verification and repair work with. `locked_by` names the daemon that has the store, if one has it;
+    `remembers` says whether what is verified is noted."""
 
     settings: Settings
     registry: Registry
@@ -351,6 +352,7 @@ class Upkeep:
     keyring: Keyring
     verifier: Verifier
     locked_by: str | None
+    remembers: bool
 
     def repairer(self) -> Repairer:
         """Takes findings to the point where fetching again is all that is left."""
@@ -412,13 +414,15 @@ async def opened_for_upkeep(
     settings: Settings,
     rehearse_at: float | None,
     *,
-    wants_lock: bool,
+    wants_repair: bool,
     on_progress: Callable[[Verification], None] = lambda _: None,
 ) -> AsyncIterator[Upkeep]:
-    """The store for verification: beside a running daemon, or with its lock if that is wanted and free.
+    """The store for verification: beside a running daemon, or with its lock if it is to be repaired and that is free.
+
+    Who may only read it may verify it all the same: then nothing is noted, neither in the manifest nor in the log.
 
     Raises:
-        StoreError, DiskFaultError: there is no manifest, or the store cannot be used.
+        StoreError, DiskFaultError: there is no manifest, the store cannot be used, or may not be repaired by this user.
     """
     from filingd.adapters.logs import open_status_log
     from filingd.adapters.manifest import SqliteManifest
@@ -428,17 +432,35 @@ async def opened_for_upkeep(
     from filingd.engine.verify import Verifier
 
     ManifestReader(settings.manifest_path).close()  # says in words that there is none, instead of making one
+    may_write = _may_write(settings)
+    if wants_repair and not may_write:
+        raise DiskFaultError(
+            f"The store {settings.store.path} can only be read here, so nothing of it can be repaired. "
+            "Be the user that filingd runs as, and check that the file system is not mounted read-only."
+        )
     registry, clock, keyring = registry_of(settings), clock_for(rehearse_at), keyring_of(settings)
     async with AsyncExitStack() as stack:
-        locked_by = _lock_if_free(stack, settings, clock) if wants_lock else None
-        manifest = await SqliteManifest.open(settings.manifest_path, clock_now=clock.now)
+        locked_by = _lock_if_free(stack, settings, clock) if wants_repair else None
+        manifest = await (
+            SqliteManifest.open(settings.manifest_path, clock_now=clock.now)
+            if may_write
+            else SqliteManifest.open_read_only(settings.manifest_path)
+        )
         stack.push_async_callback(manifest.close)
         store = DiskStore(settings.store.path, SilentSteps())
         stack.push_async_callback(store.close)
-        log = open_status_log(settings.log_file, clock.now, keyring.values, settings.log.level, console="off")
+        log_file = settings.log_file if may_write else None
+        log = open_status_log(log_file, clock.now, keyring.values, settings.log.level, console="off")
         stack.push_async_callback(asyncio.to_thread, log.close)
-        verifier = Verifier(registry, store, manifest, clock, log, on_progress)
-        yield Upkeep(settings, registry, store, manifest, clock, log, keyring, verifier, locked_by)
+        verifier = Verifier(registry, store, manifest, clock, log, on_progress, remembers=may_write)
+        yield Upkeep(
+            settings, registry, store, manifest, clock, log, keyring, verifier, locked_by, may_write
+        )
+
+
+def _may_write(settings: Settings) -> bool:
+    """Whether this user may change the store as it is mounted; SQLite needs the folder for its side files."""
+    return all(os.access(path, os.W_OK) for path in (settings.store.path, settings.manifest_path))
 
 
 def _lock_if_free(stack: AsyncExitStack, settings: Settings, clock: Clock) -> str | None:

@@ -500,6 +500,25 @@ async def test_a_writer_that_is_never_idle_keeps_its_log_bounded(path: Path) -> 
 # ---------------------------------------------------------------- other processes
 
 
+async def test_a_manifest_opened_to_be_read_answers_and_changes_nothing(path: Path) -> None:
+    writer = await SqliteManifest.open(path, clock_now=clock_now)
+    await writer.record([Change(None, Item("g/a", "extract", due_at=NOW))])
+    await writer.close()
+    path.chmod(0o444)
+    before = path.read_bytes()
+    reader = await SqliteManifest.open_read_only(path)
+    assert [item.key for item in await reader.page("", 9)] == ["g/a"]
+    for change in (
+        reader.note_verified("g/a", NOW),
+        reader.record([Change(None, Item("g/b", "extract"))]),
+        reader.lease("extract", NOW, 1),
+    ):
+        with pytest.raises(DiskFaultError, match="nothing can be changed"):
+            await change
+    await reader.close()
+    assert path.read_bytes() == before
+
+
 async def test_a_change_of_another_process_is_seen_once(manifest: SqliteManifest, path: Path) -> None:
     await manifest.record([Change(None, due("g/a"))])
     assert not await manifest.changed_elsewhere()

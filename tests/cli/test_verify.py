@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
-from typing import TYPE_CHECKING
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from filingd.adapters.manifest_commands import ManifestWriter
 from support.daemon import wait_until
-from support.mirror import damage, filingd, mirrors
+from support.mirror import INSTANT, Said, damage, filingd, mirrors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,6 +24,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.slow
 DAY = "2026-11-18"
 OTHER_DAY = "2026-11-17"
+KEY = f"nbb/authentic/{DAY}/json"
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +35,10 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mirror]:
 @pytest.fixture
 def mirror(filled: Mirror, tmp_path: Path) -> Mirror:
     return filled.copy(tmp_path / "copy")
+
+
+def last_line(said: Said) -> str:
+    return said.out.splitlines()[-1]
 
 
 def kinds(mirror: Mirror, *options: str) -> list[tuple[str, str]]:
@@ -201,30 +210,213 @@ def test_what_is_had_again_after_damage_is_the_version_it_was(mirror: Mirror) ->
     mirror.store.check_sums([DAY])
 
 
-def test_a_superseded_body_is_read_too_and_its_absence_is_no_fault(mirror: Mirror) -> None:
-    key = f"nbb/authentic/{DAY}/json"
-    former = mirror.store.root / f"versions/nbb/authentic/2026/11/{DAY}/json.v1.zip"
+def with_an_older_version(mirror: Mirror) -> Path:
+    """Let the manifest say that the body of KEY is its second one, of the same content as the first; where that would lie."""
     columns = "path, size_bytes, sha256, stored_ms, route_id, request_id, etag, content_digest, member_count, verified_ms, facts"
     with sqlite3.connect(mirror.store.root / "manifest.db") as manifest:
         manifest.execute(f"INSERT INTO versions (key, number, {columns}) SELECT key, 2, {columns} FROM versions WHERE key = ?",
-                         (key,))  # fmt: skip
-        manifest.execute("UPDATE items SET version = 2 WHERE key = ?", (key,))
+                         (KEY,))  # fmt: skip
+        manifest.execute("UPDATE items SET version = 2 WHERE key = ?", (KEY,))
     manifest.close()
-    assert mirror.run("verify", "--json", key).json["findings"] == [], "the same content as version 1"
+    return mirror.store.root / f"versions/nbb/authentic/2026/11/{DAY}/json.v1.zip"
 
+
+def with_a_damaged_older_version(mirror: Mirror) -> str:
+    """The same, and a damaged body lies there; where, relative to the store."""
+    former = with_an_older_version(mirror)
     former.parent.mkdir(parents=True)
     shutil.copy(mirror.store.zip_path(DAY, "json"), former)
     damage(former)
-    assert kinds(mirror, key) == [("old_version", former.relative_to(mirror.store.root).as_posix())]
-    assert mirror.run("verify", key).code == 1
+    return former.relative_to(mirror.store.root).as_posix()
 
-    former.unlink()
+
+def test_a_superseded_body_is_read_too_and_its_absence_is_no_fault(mirror: Mirror) -> None:
+    former = with_an_older_version(mirror)
+    assert mirror.run("verify", "--json", KEY).json["findings"] == [], "the same content as version 1"
+
     with sqlite3.connect(mirror.store.root / "manifest.db") as manifest:
         manifest.execute("UPDATE versions SET sha256 = zeroblob(32), content_digest = NULL WHERE number = 1 AND key = ?",
-                         (key,))  # fmt: skip
+                         (KEY,))  # fmt: skip
     manifest.close()
-    assert kinds(mirror, key) == [("old_version_gone", former.relative_to(mirror.store.root).as_posix())]
-    assert mirror.run("verify", key).code == 0
+    assert kinds(mirror, KEY) == [("old_version_gone", former.relative_to(mirror.store.root).as_posix())]
+    assert mirror.run("verify", KEY).code == 0
+
+
+def test_a_damaged_superseded_body_is_set_aside_once_and_not_named_for_ever(mirror: Mirror) -> None:
+    former = with_a_damaged_older_version(mirror)
+    assert kinds(mirror, KEY) == [("old_version", former)]
+    said = mirror.run("verify", KEY)
+    assert said.code == 1
+    assert (
+        last_line(said) == "not everything is sound: `filingd verify --repair` sets the older version aside"
+    )
+
+    before = mirror.requests()
+    said = mirror.run("verify", "--repair", KEY)
+    assert (said.code, mirror.requests() - before) == (1, 0), "a loss is said once, with exit code 1"
+    (kept,) = mirror.store.quarantined()
+    where = kept.path.relative_to(mirror.store.root).as_posix()
+    assert where.startswith(f"quarantine/{former}.")
+    assert f"the damaged body lies in {where}" in said.out
+    assert "set aside for good: no registry serves an older version" in said.out
+    assert last_line(said) == "all that is current is sound; an older version is lost"
+    assert kept.record["key"] == KEY
+
+    for options in ((), ("--repair",)):
+        again = mirror.run("verify", "--json", *options)
+        assert (again.code, again.json["findings"]) == (0, [])
+    assert DAY in mirror.store.sealed_days(), "no seal speaks of an older version"
+    shown = filingd("items", "show", KEY, "--config", str(mirror.config.path))
+    assert f"damaged on disk since; what is left of it lies in {where}" in shown.out
+    assert f"quarantined  {where}" in shown.out
+
+
+def test_a_damaged_superseded_body_is_set_aside_together_with_the_current_one(mirror: Mirror) -> None:
+    with_a_damaged_older_version(mirror)
+    damage(mirror.store.zip_path(DAY, "json"))
+    said = mirror.run("verify", "--repair", KEY)
+    assert "fetched again by extract/json" in said.out
+    assert "set aside for good" in said.out
+    assert len(mirror.store.quarantined()) == 2
+    assert mirror.run("verify").code == 0
+
+
+def test_a_damaged_superseded_body_is_set_aside_beside_a_running_daemon(mirror: Mirror) -> None:
+    with_a_damaged_older_version(mirror)
+    with mirror.daemon() as daemon:
+        daemon.wait_for("sweep.finished")
+        said = mirror.run("verify", "--repair", KEY)
+        assert last_line(said) == "all that is current is sound; an older version is lost"
+        assert mirror.run("verify", KEY).code == 0
+        assert daemon.stop().code == 0
+
+
+def test_the_last_word_says_what_a_repair_would_really_do(mirror: Mirror) -> None:
+    (mirror.store.folder(DAY) / "SHA256SUMS").write_text("nonsense\n")
+    said = mirror.run("verify", f"nbb/authentic/{DAY}")
+    assert last_line(said) == "not everything is sound: `filingd verify --repair` seals the day anew"
+    with_a_damaged_older_version(mirror)
+    mirror.store.zip_path(OTHER_DAY, "pdf").unlink()
+    assert last_line(mirror.run("verify")) == (
+        "not everything is sound: `filingd verify --repair` fetches again what is damaged or missing and "
+        "seals the day anew and sets the older version aside"
+    )
+
+
+def test_a_broken_seal_beside_a_running_daemon_is_left_to_it(mirror: Mirror) -> None:
+    with mirror.daemon() as daemon:
+        daemon.wait_for("sweep.finished")
+        (mirror.store.folder(DAY) / "SHA256SUMS").write_text("nonsense\n")
+        said = mirror.run("verify", "--repair", f"nbb/authentic/{DAY}")
+        who = f"filingd run (pid {daemon.process.pid})"
+        if said.code:  # it may have sealed the day before we looked
+            assert f"{who} judges it anew" in said.out
+            assert last_line(said) == f"not everything is sound yet: {who} goes on with it"
+        daemon.wait_for("day.sealed", group=f"nbb/authentic/{DAY}")
+        assert daemon.stop().code == 0
+    mirror.store.check_sums([DAY])
+
+
+# ------------------------------------------------------------------------------------------ who may only read
+
+READ_ONLY_HERE = 'mount --bind "$1" "$1" && mount -o remount,bind,ro "$1" && shift && exec "$@"'  # seen by this process alone
+NOT_REMEMBERED = "this store can only be read here: what was verified when is not remembered"
+
+
+def read_only(mirror: Mirror, *command: str) -> Said:
+    """Run a command with the store mounted read-only, which stops root as well."""
+    namespace = ["unshare", "--mount", *(() if os.geteuid() == 0 else ("--user", "--map-root-user"))]
+    mounted = [*namespace, "sh", "-c", READ_ONLY_HERE, "sh", str(mirror.store.root)]
+    if subprocess.run([*mounted, "true"], capture_output=True, check=False).returncode != 0:
+        pytest.skip("a read-only mount of its own needs the right to make one")
+    return said_by(mirror, [*mounted, sys.executable, "-m", "filingd"], command)
+
+
+def said_by(mirror: Mirror, program: list[str], command: tuple[str, ...], **given: Any) -> Said:
+    done = subprocess.run(
+        [*program, *command, "--config", str(mirror.config.path), "--rehearse-at", INSTANT],
+        capture_output=True, text=True, check=False, timeout=60, **given,
+    )  # fmt: skip
+    assert "Traceback" not in done.stderr, done.stderr
+    return Said(done.returncode, done.stdout, done.stderr)
+
+
+def everything(mirror: Mirror) -> dict[str, tuple[int, int]]:
+    """Size and time of each file of the store."""
+    files = [path for path in mirror.store.root.rglob("*") if path.is_file()]
+    return {str(path): (path.stat().st_size, path.stat().st_mtime_ns) for path in files}
+
+
+def test_a_store_that_can_only_be_read_is_verified_and_nothing_is_written_or_remembered(
+    mirror: Mirror,
+) -> None:
+    shutil.rmtree(mirror.store.root / "index")
+    before = everything(mirror)
+    said = read_only(mirror, "verify")
+    assert (said.code, said.err) == (0, "")
+    assert said.out.splitlines()[-2:] == [NOT_REMEMBERED, "all of it is sound"]
+    assert everything(mirror) == before
+    report = read_only(mirror, "verify", "--json").json
+    assert (report["checked"], report["remembered"]) == (len(mirror.store.published()), False)
+    assert mirror.run("verify", "--json").json["remembered"] is True
+    assert NOT_REMEMBERED not in mirror.run("verify").out
+
+    damage(mirror.store.zip_path(DAY, "json"))
+    said = read_only(mirror, "verify", KEY)
+    assert said.code == 1
+    assert f"DAMAGED      nbb/authentic/2026/11/{DAY}/json.zip" in said.out
+
+
+def test_a_store_that_can_only_be_read_is_verified_while_its_manifest_is_being_written(
+    mirror: Mirror,
+) -> None:
+    with ManifestWriter(mirror.store.root / "manifest.db", clock_now=lambda: 0.0) as writer:
+        writer.note_verified(KEY, 1.0)
+        assert (mirror.store.root / "manifest.db-wal").stat().st_size > 0
+        said = read_only(mirror, "verify")
+        assert (said.code, NOT_REMEMBERED in said.out) == (0, True)
+
+
+def test_a_store_that_can_only_be_read_is_not_repaired_and_the_error_says_why(mirror: Mirror) -> None:
+    damage(mirror.store.zip_path(DAY, "json"))
+    before = everything(mirror)
+    said = read_only(mirror, "verify", "--repair")
+    assert (said.code, said.out) == (4, "")
+    assert (
+        f"The store {mirror.store.root} can only be read here, so nothing of it can be repaired." in said.err
+    )
+    assert everything(mirror) == before
+
+
+VERIFY_AS_NOBODY = """
+import os, sys
+from filingd.cli.root import run
+assert run(["verify", *sys.argv[2:]]) == 0  # and every module is loaded, whoever may read it
+print("now as nobody", flush=True)
+os.setgroups([])
+os.setgid(65534)
+os.setuid(65534)
+sys.exit(run([*sys.argv[1].split(), *sys.argv[2:]]))
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_another_user_who_may_only_read_verifies_the_store(mirror: Mirror) -> None:
+    for place in (mirror.config.path, mirror.store.root, *mirror.store.root.rglob("*")):
+        place.chmod(0o755 if place.is_dir() else 0o644)
+    for parent in list(mirror.store.root.parents)[:-2]:
+        parent.chmod(parent.stat().st_mode | 0o055)
+    said = said_by(mirror, [sys.executable, "-c", VERIFY_AS_NOBODY], ("verify",))
+    assert (said.code, said.err) == (0, "")
+    as_root, as_nobody = said.out.split("now as nobody\n")
+    assert NOT_REMEMBERED not in as_root
+    assert as_nobody.splitlines()[-2:] == [NOT_REMEMBERED, "all of it is sound"]
+    said = said_by(mirror, [sys.executable, "-c", VERIFY_AS_NOBODY], ("verify --repair",))
+    assert said.code == 4
+    assert "can only be read here, so nothing of it can be repaired" in said.err
+
+
+# ------------------------------------------------------------------------------------------ what is refused
 
 
 def test_without_a_manifest_it_says_so_and_makes_none(tmp_path: Path) -> None:

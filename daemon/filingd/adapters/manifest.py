@@ -19,7 +19,7 @@ from filingd.adapters.manifest_faults import translate
 from filingd.adapters.manifest_queries import Queries
 from filingd.adapters.manifest_schema import BUSY_TIMEOUT_S, open_read_only, open_writable
 from filingd.adapters.manifest_statements import Lease, Statements
-from filingd.core.errors import DiskFullError, ManifestBusyError
+from filingd.core.errors import DiskFaultError, DiskFullError, ManifestBusyError
 from filingd.core.model import Change
 
 if TYPE_CHECKING:
@@ -162,8 +162,9 @@ class SqliteManifest:
     still be carried out.
     """
 
-    def __init__(self, writer: BatchThread, reader: BatchThread, data_version: int) -> None:
-        self._writer = writer
+    def __init__(self, writer: BatchThread | None, reader: BatchThread, data_version: int) -> None:
+        """Without a writer nothing can be changed."""
+        self._only_writer = writer
         self._reader = reader
         self._data_version = data_version
         self._when_full: Callable[[DiskFullError], Awaitable[None]] | None = None
@@ -191,6 +192,24 @@ class SqliteManifest:
             await writer.close()
             raise
         return cls(writer, reader, cast("int", version))
+
+    @classmethod
+    async def open_read_only(cls, path: Path) -> SqliteManifest:
+        """Open a manifest that is there, for a user who may only read. A call that changes something is refused.
+
+        Raises:
+            StoreError: there is none, or it has to be brought forward first.
+            ManifestTooNewError, ManifestDamagedError, DiskFaultError: it cannot be read.
+        """
+        reader = BatchThread("manifest-reader", _Reader(path), IDLE_BEFORE_CHECKPOINT_S)
+        await reader.start()
+        return cls(None, reader, 0)
+
+    @property
+    def _writer(self) -> BatchThread:
+        if self._only_writer is None:
+            raise DiskFaultError("The manifest was opened to be read only: nothing can be changed in it.")
+        return self._only_writer
 
     def outlast_full_disk(self, when_full: Callable[[DiskFullError], Awaitable[None]]) -> None:
         """From now on a write that a full disk refused is tried again each time `when_full` returns.
@@ -281,7 +300,8 @@ class SqliteManifest:
     async def close(self) -> None:
         """Finish what is queued, then close. May be called twice."""
         await self._reader.close()
-        await self._writer.close()
+        if self._only_writer is not None:
+            await self._only_writer.close()
 
     async def _write(self, change: Callable[[Statements], None]) -> None:
         await self._insist(_Kind.OTHER, change)

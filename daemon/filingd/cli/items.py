@@ -212,11 +212,12 @@ def _files_of(root: Path, target: str, version: int) -> list[dict[str, Any]]:
     from filingd.core import layout
 
     folder, name = root / layout.folder_of(target), layout.name_of(target)
+    older = [layout.superseded(target, number) for number in range(1, version)]
     kinds = [
         ("current", [root / target]),
         ("partial", [folder / f".{name}.part"]),
-        ("superseded", [root / layout.superseded(target, number) for number in range(1, version)]),
-        ("quarantined", sorted((root / layout.QUARANTINE / layout.folder_of(target)).glob(f"{name}.*"))),
+        ("superseded", [root / path for path in older]),
+        ("quarantined", [path for refused in (target, *older) for path in _refused(root, refused)]),
     ]
     return [
         {
@@ -229,6 +230,13 @@ def _files_of(root: Path, target: str, version: int) -> list[dict[str, Any]]:
         for path in paths
         if path.is_file() and not (kind == "quarantined" and path.suffix == ".json")
     ]
+
+
+def _refused(root: Path, target: str) -> list[Path]:
+    """What was set aside of a target, with its records."""
+    from filingd.core import layout
+
+    return sorted((root / layout.QUARANTINE / layout.folder_of(target)).glob(f"{layout.name_of(target)}.*"))
 
 
 def _why(path: Path) -> dict[str, Any]:
@@ -266,6 +274,8 @@ def _shown(name: str, value: Any) -> str:
 
 
 def _told_versions(versions: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    from filingd.core.layout import is_set_aside
+
     if versions:
         yield "versions"
     for version in versions:
@@ -277,6 +287,8 @@ def _told_versions(versions: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         yield f"     sha256 {version['sha256']}"
         if version["request_id"]:
             yield f"     request {version['request_id']}"
+        if is_set_aside(version["path"]):
+            yield f"     damaged on disk since; what is left of it lies in {version['path']}"
 
 
 def _told_group(group: Mapping[str, Any] | None) -> Iterator[str]:

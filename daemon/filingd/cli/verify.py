@@ -64,7 +64,9 @@ class Duration(click.ParamType[float]):
               help="Begin no further file after this long.")  # fmt: skip
 @click.option("--max-age", "max_age_s", type=Duration(), metavar="AGE",
               help="Only files that were not verified for this long.")  # fmt: skip
-@click.option("--repair", is_flag=True, help="Set damaged bodies aside and have them fetched again.")
+@click.option(
+    "--repair", is_flag=True, help="Set damaged bodies aside and have them fetched again; seal anew."
+)
 @click.option("--rehearse-at", type=Instant(), metavar="INSTANT",
               help="As of this instant, for the store of a rehearsal.")  # fmt: skip
 def verify(config_path: Path, as_json: bool, prefix: str, percent: float, max_duration_s: float | None,
@@ -72,7 +74,10 @@ def verify(config_path: Path, as_json: bool, prefix: str, percent: float, max_du
     """Re-hash and re-check stored files whose key begins with PREFIX, the least recently verified first.
 
     Works while a daemon runs and without one. With --repair a damaged body goes to quarantine/, its day is open
-    again, and it is fetched by whatever route still serves it: by the running daemon, or by this command.
+    again, and it is fetched by whatever route still serves it: by the running daemon, or by this command. An older
+    version under versions/ is served nowhere: a damaged one is set aside for good, and never named again.
+
+    Who may only read the store may verify it; then it is not remembered what was verified when.
     """
     from filingd.engine.verify import Choice
 
@@ -91,18 +96,20 @@ async def _verify(
 
     progress = _progress(quiet=quiet)
     async with app.opened_for_upkeep(
-        settings, rehearse_at, wants_lock=repair, on_progress=progress
+        settings, rehearse_at, wants_repair=repair, on_progress=progress
     ) as upkeep:
         began_s = time.monotonic()
         found = await upkeep.verifier.verify(choice)
         _clear_progress(quiet=quiet)
         repaired = await _repair(upkeep, found.findings) if repair else _NOTHING_REPAIRED
-        return _report(found, repaired, time.monotonic() - began_s)
+        return _report(found, repaired, time.monotonic() - began_s, is_remembered=upkeep.remembers)
 
 
 # ------------------------------------------------------------------------------------------ repair
 
 
+_GONE_FOR_GOOD = "set aside for good: no registry serves an older version"
+_LEFT_UNREAD = "it cannot be read and stays where it is: see to the disk or the permissions"
 _NOTHING_REPAIRED: Mapping[str, Any] = {"handed_to": None, "mended": {}, "resealed": {}}
 
 
@@ -110,8 +117,9 @@ async def _repair(upkeep: Upkeep, findings: Sequence[Finding]) -> dict[str, Any]
     """What was done, by path of the finding."""
     repairer = upkeep.repairer()
     unsealed = await repairer.unseal(findings)
-    mended = await repairer.want_again(findings)
-    keys = [done.finding.key for done in mended if done.finding.key is not None]
+    older = await repairer.set_older_aside(findings)
+    wanted = await repairer.want_again(findings)
+    keys = [done.finding.key for done in wanted if done.finding.key is not None]
     after = dict(await upkeep.fetch(keys)) if keys and upkeep.locked_by is None else {}
     if upkeep.locked_by is None:  # a daemon judges what it sees to be open; two that seal would cross
         await upkeep.seal_again(unsealed)
@@ -119,17 +127,25 @@ async def _repair(upkeep: Upkeep, findings: Sequence[Finding]) -> dict[str, Any]
         group.key for name in unsealed for group in await upkeep.manifest.groups(name) if group.sealed_at
     }
     return {
-        "handed_to": upkeep.locked_by if keys else None,
-        "mended": {done.finding.path: _outcome(done, after, upkeep.locked_by) for done in mended},
-        "resealed": {name: name in sealed for name in unsealed},
+        "handed_to": upkeep.locked_by if keys or unsealed else None,
+        "mended": {done.finding.path: _outcome(done, after, upkeep.locked_by) for done in [*older, *wanted]},
+        "resealed": {name: _resealed(name in sealed, upkeep.locked_by) for name in unsealed},
     }
+
+
+def _resealed(is_sealed: bool, locked_by: str | None) -> dict[str, Any]:
+    judged = f"{locked_by} judges it anew" if locked_by else "open: see `filingd status`"
+    return {"is_mended": is_sealed, "what": "sealed anew" if is_sealed else judged}
 
 
 def _outcome(done: Mended, after: Mapping[str, Item], locked_by: str | None) -> dict[str, Any]:
     from filingd.core.model import HOLDING_STATES
+    from filingd.engine.verify import Kind
 
     item = after.get(done.finding.key or "")
-    if done.route is None:
+    if done.finding.kind is Kind.OLD_VERSION:
+        state, what = False, _GONE_FOR_GOOD
+    elif done.route is None:
         state, what = False, "nothing serves it any more: only what is in quarantine/ is left of it"
     elif item is None:
         state, what = False, f"{locked_by} fetches it again by {done.route}"
@@ -143,35 +159,41 @@ def _outcome(done: Mended, after: Mapping[str, Item], locked_by: str | None) -> 
 # ------------------------------------------------------------------------------------------ the report
 
 
-def _report(found: Verification, repaired: Mapping[str, Any], duration_s: float) -> dict[str, Any]:
-    from filingd.engine.verify import HARMLESS
-
+def _report(
+    found: Verification, repaired: Mapping[str, Any], duration_s: float, *, is_remembered: bool
+) -> dict[str, Any]:
     findings = [_finding_facts(finding, repaired) for finding in found.findings]
-    harmless = {kind.value for kind in HARMLESS}
     return {
         "format": 1,
-        "sound": all(each["kind"] in harmless or each["is_mended"] for each in findings),
+        "sound": all(map(_is_settled, findings)),
         "stored": found.stored,
         "chosen": found.chosen,
         "checked": found.checked,
         "checked_bytes": found.checked_bytes,
         "seals": found.seals,
         "duration_s": round(duration_s, 3),
+        "remembered": is_remembered,
         "handed_to": repaired["handed_to"],
         "findings": findings,
     }
 
 
+def _is_settled(finding: Mapping[str, Any]) -> bool:
+    """Whether nothing is left of a finding that would make anything unsound."""
+    from filingd.engine.verify import HARMLESS, Kind
+
+    return finding["is_mended"] or Kind(finding["kind"]) in HARMLESS
+
+
 def _finding_facts(finding: Finding, repaired: Mapping[str, Any]) -> dict[str, Any]:
+    from filingd.engine.damage import UNREADABLE
     from filingd.engine.verify import Kind
 
-    outcome = dict(repaired["mended"].get(finding.path) or {})
-    if finding.kind is Kind.SEAL and finding.key in repaired["resealed"]:
-        is_sealed = repaired["resealed"][finding.key]
-        outcome = {
-            "is_mended": is_sealed,
-            "what": "sealed anew" if is_sealed else "open: see `filingd status`",
-        }
+    outcome = repaired["mended"].get(finding.path) or {}
+    if finding.kind is Kind.SEAL:
+        outcome = repaired["resealed"].get(finding.key) or {}
+    elif finding.kind is Kind.OLD_VERSION and finding.problem == UNREADABLE:
+        outcome = {"what": _LEFT_UNREAD}
     return {
         "kind": finding.kind.value,
         "key": finding.key,
@@ -200,15 +222,28 @@ def _told(report: Mapping[str, Any]) -> Iterator[str]:
         f"({human_bytes(report['checked_bytes'])}) and {report['seals']:,} seals "
         f"in {human_duration(report['duration_s'])}" + (f"; no time for {left:,} more" if left else "")
     )
+    if not report["remembered"]:
+        yield "this store can only be read here: what was verified when is not remembered"
     yield "all of it is sound" if report["sound"] else _verdict(report)
+
+
+_REMEDIES = (
+    ({"damaged", "missing"}, "fetches again what is damaged or missing"),
+    ({"seal"}, "seals the day anew"),
+    ({"old_version"}, "sets the older version aside"),
+)
 
 
 def _verdict(report: Mapping[str, Any]) -> str:
     if report["handed_to"]:
-        return "not everything is sound yet: the running daemon has been told what to fetch again"
-    wanted = any(finding["what"] is None and finding["kind"] in {"damaged", "missing", "seal"}
-                 for finding in report["findings"])  # fmt: skip
-    return "not everything is sound" + (": `filingd verify --repair` has it fetched again" if wanted else "")
+        return f"not everything is sound yet: {report['handed_to']} goes on with it"
+    untouched = {finding["kind"] for finding in report["findings"] if finding["what"] is None}
+    remedies = [remedy for kinds, remedy in _REMEDIES if kinds & untouched]
+    if remedies:
+        return f"not everything is sound: `filingd verify --repair` {' and '.join(remedies)}"
+    if all(_is_settled(finding) or finding["what"] == _GONE_FOR_GOOD for finding in report["findings"]):
+        return "all that is current is sound; an older version is lost"
+    return "not everything is sound"
 
 
 def _progress(*, quiet: bool) -> Callable[[Verification], None]:

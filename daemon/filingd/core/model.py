@@ -81,9 +81,9 @@ class Version(msgspec.Struct, frozen=True):
     """The evidence of one stored body: what it is and how it came.
 
     `path` is relative to the store: the final name under which the body was published; of an older version that was
-    damaged on disk, the place in quarantine/ where what is left of it lies. `content_digest` is a digest over the members of a zip (name, size, CRC), so
-    that a zip that was merely packed again can be told from one whose content changed. `facts` is what the
-    registry's inspector found while the body passed (JSON-serialisable).
+    damaged on disk, the place in quarantine/ where what is left of it lies. `content_digest` is a digest over the
+    members of a zip (name, size, CRC), so that a zip that was merely packed again can be told from one whose content
+    changed. `facts` is what the registry's inspector found while the body passed (JSON-serialisable).
     """
 
     key: str
