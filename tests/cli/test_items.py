@@ -6,13 +6,17 @@ import contextlib
 import datetime as dt
 import json
 import sqlite3
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec.structs import replace
 
 from filingd.adapters import manifest_queries
+from filingd.adapters.lock import StoreLock
 from filingd.adapters.manifest_commands import ManifestReader, ManifestWriter
 from filingd.cli import items
+from filingd.cli.instants import iso_minute
 from filingd.cli.root import run
 from filingd.core.errors import ExitCode
 from filingd.core.model import LEASED_STATES, Change, Group, Item, State, Version
@@ -262,6 +266,51 @@ def test_counters_stay_exact_after_a_retry(bench: Bench, capsys: pytest.CaptureF
         rows = reader.page("", 1000)
     for state in State:
         assert counts[state] == sum(row.state is state for row in rows)
+
+
+DAY_S = 24 * 3600.0
+
+
+@pytest.mark.parametrize(("ahead_s", "begins"), [(-DAY_S, "no sooner"), (DAY_S, "at once")])
+def test_a_retry_by_the_real_clock_beside_a_rehearsing_daemon_says_so(
+    bench: Bench, capsys: pytest.CaptureFixture[str], ahead_s: float, begins: str
+) -> None:
+    real_now = time.time()
+    with StoreLock(bench.store, started_at=real_now + ahead_s):
+        assert bench.run("retry", KEY, "--json") == ExitCode.OK
+        said = capsys.readouterr()
+        assert json.loads(said.out)["retried"] == [KEY]
+        around = (real_now + ahead_s, time.time() + ahead_s)
+        assert any(f"its clock says {iso_minute(at)}." in said.err for at in around)
+        assert f"it tries them {begins}. To mean another instant, say --rehearse-at." in said.err
+        assert bench.run("retry", KEY, "--rehearse-at", AT) == ExitCode.OK
+        assert capsys.readouterr().err == ""
+
+
+def test_a_retry_by_the_real_clock_on_a_store_that_knows_later_instants_says_so(
+    bench: Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ahead_at = time.time() + DAY_S
+    bench.writer.save_groups([Group("nbb/authentic/2026-11-18", ahead_at, None, ahead_at)])
+    assert bench.run("retry", KEY) == ExitCode.OK
+    said = capsys.readouterr()
+    assert (
+        f"This looks like the store of a rehearsal: its manifest knows of {iso_minute(ahead_at)}." in said.err
+    )
+    assert "say --rehearse-at" in said.err
+    assert "it is fetched again and compared" in said.out
+
+
+def test_a_retry_on_a_store_of_the_real_clock_says_nothing_of_clocks(
+    bench: Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
+    real_now = time.time()
+    bench.writer.save_groups([Group("nbb/authentic/2026-11-18", real_now - 60.0, None, real_now)])
+    stored = bench.item(KEY)
+    bench.writer.record([Change(stored.state, replace(stored, stored_at=real_now, due_at=real_now + DAY_S))])
+    with StoreLock(bench.store, started_at=real_now):
+        assert bench.run("retry", KEY) == ExitCode.OK
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize("command", [("list",), ("show", KEY), ("retry", KEY)])

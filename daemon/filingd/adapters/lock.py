@@ -115,6 +115,15 @@ def lock_holder(root: Path) -> LockHolder | None:
     return holder if holder is not None and _is_locked_by(holder.pid, path) else None
 
 
+def clock_ahead_s(root: Path) -> float:
+    """How far the clock of whoever has the lock is ahead of the real one, in seconds: a rehearsal keeps another clock.
+
+    Zero if nobody has the lock. The holder wrote down when it began by its own clock, and the file when by the real one.
+    """
+    holder = lock_holder(root)
+    return 0.0 if holder is None else holder.started_at - (root / LOCK_NAME).stat().st_mtime
+
+
 def _read_holder(path: Path) -> LockHolder | None:
     try:
         return LockHolder(**json.loads(path.read_bytes()))

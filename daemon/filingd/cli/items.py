@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import time
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 _STATES = ("due", "active", "stored", "rechecking", "empty", "absent", "quarantined", "reasking")
 _PAGE = 1000
+_SAME_CLOCK_S = 3600.0  # clocks that are further apart are not the same
 _DATE = re.compile(r"\d{4}[\d-]*", re.ASCII)
 _LIST_EXAMPLE = """\b
 Examples:
@@ -325,9 +327,12 @@ def retry(config_path: Path, as_json: bool, keys: tuple[str, ...], all_failed: b
     if not keys and not all_failed:
         raise click.UsageError("Name at least one KEY or PREFIX, or say --all-failed.")
     settings = load_settings(config_path)
+    now = time.time() if at is None else at
     with opened_manifest(settings) as reader:
         wanted = _chosen(reader, keys, all_failed=all_failed)
-    now = time.time() if at is None else at
+        doubt = _clock_doubt(settings.store.path, reader, list(wanted.values()), now) if at is None else None
+    if doubt is not None:
+        click.echo(doubt, err=True)
     with ManifestWriter(settings.manifest_path, clock_now=time.time) as writer:
         changed = writer.retry(list(wanted), now) if wanted else []
     left = {key: _why_left(wanted[key]) for key in wanted if key not in set(changed)}
@@ -347,6 +352,33 @@ def _chosen(reader: ManifestReader, keys: Sequence[str], *, all_failed: bool) ->
     if all_failed:
         wanted |= {item.key: item for item in _items_of(reader, "", ("quarantined",))}
     return wanted
+
+
+def _clock_doubt(root: Path, reader: ManifestReader, wanted: Sequence[Item], now: float) -> str | None:
+    """What to say if this looks like the store of a rehearsal, which keeps another clock than the one taken here."""
+    from filingd.adapters.lock import clock_ahead_s
+
+    due = f"These items are due at {iso_minute(now)}, by the real clock"
+    remedy = "To mean another instant, say --rehearse-at."
+    ahead_s = clock_ahead_s(root)
+    if abs(ahead_s) > _SAME_CLOCK_S:
+        begins = "no sooner" if ahead_s < 0 else "at once"
+        clock = iso_minute(now + ahead_s)
+        return f"The daemon of this store rehearses: its clock says {clock}. {due}, and it tries them {begins}. {remedy}"
+    newest_at = _newest_at(reader, wanted)
+    if newest_at > now + _SAME_CLOCK_S:
+        return f"This looks like the store of a rehearsal: its manifest knows of {iso_minute(newest_at)}. {due}. {remedy}"
+    return None
+
+
+def _newest_at(reader: ManifestReader, wanted: Sequence[Item]) -> float:
+    """The latest instant at which something is recorded to have happened to these items and days next to them."""
+    prefix = os.path.commonprefix([item.group for item in wanted])  # noqa: RUF071 - keys are text, no paths
+    groups = reader.groups(prefix) if wanted else ()
+    instants = [at for group in groups for at in (group.opened_at, group.sealed_at, group.checked_at)]
+    return max(
+        (at for at in (*instants, *(item.stored_at for item in wanted)) if at is not None), default=0.0
+    )
 
 
 def _why_left(item: Item) -> str:
