@@ -129,6 +129,37 @@ async def test_a_key_can_die_at_an_instant(sandbox: Sandbox) -> None:
     assert (await get(sandbox, key="2" * 32)).status == 200
 
 
+async def test_a_key_can_be_echoed_in_headers_and_in_the_text_of_whatever_is_no_zip(sandbox: Sandbox) -> None:
+    key = "2" * 32
+    whole = await get(sandbox, key=key)
+    arm(sandbox, {"kind": "echo_key", "headers": {"X-Sent": "it is {key}", "ETag": '"{key}"'}})
+    echoing = await get(sandbox, key=key)
+    assert (echoing.headers["x-sent"], echoing.headers["etag"]) == (f"it is {key}", f'"{key}"')
+    assert echoing.body == whole.body
+    for effect in (
+        {"kind": "status", "status": 500, "family": 1},
+        {"kind": "status", "status": 500, "family": 2},
+        {"kind": "replace", "body": "json_error"},
+    ):
+        arm(sandbox, effect, times=1)
+        reply = await get(sandbox, key=key)
+        assert json.loads(reply.body)["subscriptionKey"] == key
+        assert reply.headers["x-sent"] == f"it is {key}"
+    for effect in ({"kind": "status", "status": 502}, {"kind": "replace", "body": "text"}):
+        arm(sandbox, effect, times=1)
+        assert key.encode() in (await get(sandbox, key=key)).body[:100]
+    arm(sandbox, {"kind": "replace", "body": "empty"}, times=1)
+    assert (await get(sandbox, key=key)).body == b""
+
+
+async def test_headers_alone_can_echo_the_key(sandbox: Sandbox) -> None:
+    arm(sandbox, {"kind": "echo_key", "in_text": False})
+    arm(sandbox, {"kind": "unauthorized"})
+    reply = await get(sandbox)
+    assert (reply.status, reply.headers["x-subscription-key"]) == (401, "1" * 32)
+    assert "1" * 32 not in reply.body.decode()
+
+
 @pytest.mark.parametrize("status", [301, 302, 307])
 async def test_a_redirect_points_elsewhere_and_has_no_body(sandbox: Sandbox, status: int) -> None:
     arm(sandbox, {"kind": "redirect", "status": status, "location": "http://127.0.0.1:9/elsewhere"})

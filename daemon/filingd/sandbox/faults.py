@@ -10,6 +10,7 @@ section 12.1):
     quota     in place of the rate and quota check
     lookup    in place of, or within, the lookup of the day
     body      while the body is sent
+    answer    when there is an answer, whatever it is
 
 A rule's counters move only when a request reaches its stage and everything else matches, so that "the third
 request" means the third that would have felt it. Effects of several rules add up.
@@ -33,7 +34,7 @@ from filingd.sandbox.zips import DamageKind, Method  # noqa: TC001 - msgspec nee
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-Stage = Literal["accept", "door", "gateway", "key", "quota", "lookup", "body"]
+Stage = Literal["accept", "door", "gateway", "key", "quota", "lookup", "body", "answer"]
 Number = int | float
 
 
@@ -187,6 +188,15 @@ class Ranges(Effect, tag="ranges", frozen=True, kw_only=True):
     mode: RangeMode
 
 
+class EchoKey(Effect, tag="echo_key", frozen=True, kw_only=True):
+    """Quote the key of the request: for `{key}` in `headers`, and with `in_text` at the beginning of a body that is
+    text (an error, or a `replace`; never a zip).
+    """
+
+    headers: dict[str, str] = msgspec.field(default_factory=lambda: {"X-Subscription-Key": "{key}"})
+    in_text: bool = True
+
+
 STAGES: dict[type[Effect], Stage] = {
     RefuseAccept: "accept",
     Refuse: "door",
@@ -207,12 +217,13 @@ STAGES: dict[type[Effect], Stage] = {
     Length: "body",
     Head: "body",
     Ranges: "body",
+    EchoKey: "answer",
 }
 # A status comes from where its body comes from: API Management, the backend, or the application gateway.
 STAGE_OF_FAMILY: dict[int, Stage] = {1: "quota", 2: "lookup", 3: "gateway"}
 AnyEffect = (
     RefuseAccept | Refuse | Stall | Latency | Status | Waf | Redirect | Unauthorized | Throttle | Empty | Mutate
-    | Shape | Harm | Huge | Replace | Cut | Drip | Length | Head | Ranges
+    | Shape | Harm | Huge | Replace | Cut | Drip | Length | Head | Ranges | EchoKey
 )  # fmt: skip
 
 

@@ -21,6 +21,7 @@ from filingd.sandbox.clock import brussels_day, parse_day
 from filingd.sandbox.faults import (
     Cut,
     Drip,
+    EchoKey,
     Effect,
     Empty,
     Harm,
@@ -156,6 +157,13 @@ class NbbDesk:
 
     async def answer(self, call: Call) -> Answer:
         """The answer of the first check that fails, or the day's zip."""
+        answer = await self._answer(call)
+        for effect in self._claim("answer", call):
+            if isinstance(effect, EchoKey):
+                _echo_key(answer, effect, call.headers.get(KEY_HEADER, ""))
+        return answer
+
+    async def _answer(self, call: Call) -> Answer:
         checks = (
             self._check_agent,
             self._gateway_faults,
@@ -443,6 +451,23 @@ def _replacement(call: Call, effect: Replace) -> Answer:
     }
     data, content_type = contents[effect.body]
     return short(200, data, content_type if effect.content_type is None else effect.content_type)
+
+
+def _echo_key(answer: Answer, effect: EchoKey, key: str) -> None:
+    answer.headers |= {name: value.replace("{key}", key) for name, value in effect.headers.items()}
+    if effect.in_text and isinstance(answer.body, HeldBody):
+        answer.body = HeldBody(_quoting(answer.body.data, key.encode()))
+
+
+def _quoting(data: bytes, key: bytes) -> bytes:
+    """A text with the key near its beginning; whatever is no text as it is."""
+    if not data or data.startswith(b"PK"):
+        return data
+    if data.startswith(b"{"):
+        return b'{"subscriptionKey":"' + key + b'",' + data[1:]
+    if data.startswith(b"<"):
+        return data.replace(b">", b"><!-- " + key + b" -->", 1)
+    return key + b": " + data
 
 
 def _shaped(view: View, shape: Shape) -> View:
