@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from e2e.rig import quarantined_of
 from support.daemon import days, wait_until
 
 if TYPE_CHECKING:
@@ -113,3 +114,53 @@ def test_a_parked_lane_is_no_reason_to_run_for_ever_until_idle(make_rig: Callabl
     daemon = rig.run("idle")
     assert daemon.lines("lane.parked", lane="nbb/extract")
     assert rig.store.sealed_days() == []
+
+
+# ------------------------------------------------------------------------------------------ a registry that echoes it
+
+ECHOED_DAYS = days("2026-11-16", "2026-11-19")
+ECHO = {"kind": "echo_key", "headers": {"X-Sent": "you sent {key}", "ETag": '"{key}"'}}
+
+
+def test_a_key_that_is_echoed_in_headers_and_errors_is_nowhere_below_the_store(
+    make_rig: Callable[..., Rig],
+) -> None:
+    rig = make_rig(since=ECHOED_DAYS[0], framing="length")
+    rig.admin.add_fault(ECHO)
+    rig.admin.add_fault({"kind": "damage", "damage": "crc"}, date=ECHOED_DAYS[0], dataset="json", times=1)
+    rig.admin.add_fault({"kind": "cut"}, date=ECHOED_DAYS[1], dataset="pdf", times=1)
+    for family in (1, 2, 3):
+        rig.admin.add_fault(
+            {"kind": "status", "status": 500, "family": family}, date=ECHOED_DAYS[2], dataset="pdf", times=1
+        )
+    rig.admin.add_fault({"kind": "unauthorized"}, slot="primary", times=1)
+    daemon = rig.run()
+    rig.check_sealed(ECHOED_DAYS)
+    assert all(fault["applied"] for fault in rig.admin.faults())
+    headers = quarantined_of(rig, ECHOED_DAYS[0], "json").record["headers"]
+    assert (headers["x-sent"], headers["etag"]) == ("you sent [redacted]", '"[redacted]"')
+    assert {version["etag"] for day in ECHOED_DAYS for version in rig.store.versions(day, "json")} == {
+        '"[redacted]"'
+    }
+    failed = daemon.lines("item.failed", reason="server_error_500")
+    assert len(failed) == 3
+    assert all("[redacted]" in line["detail"] for line in failed)
+    assert rig.store.files_with(rig.config.secrets()) == []
+
+
+def test_an_error_under_a_200_that_quotes_the_key_lies_as_it_was_served_and_nothing_says_more_of_it(
+    make_rig: Callable[..., Rig],
+) -> None:
+    rig = make_rig(since=ECHOED_DAYS[0])
+    rig.admin.add_fault(ECHO)
+    rig.admin.add_fault(
+        {"kind": "replace", "body": "json_error"}, date=ECHOED_DAYS[0], dataset="json", times=1
+    )
+    daemon = rig.run()
+    rig.check_sealed(ECHOED_DAYS)
+    found = quarantined_of(rig, ECHOED_DAYS[0], "json")
+    assert '"subscriptionKey":"[redacted]"' in found.record["detail"]
+    (line,) = daemon.lines("item.quarantined")
+    assert '"subscriptionKey":"[redacted]"' in line["detail"]
+    assert rig.store.files_with(rig.config.secrets()) == [found.path]
+    found.path.unlink()  # a body is evidence and stays verbatim; everything else is looked through once more

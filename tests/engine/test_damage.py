@@ -9,9 +9,11 @@ import pytest
 
 from engine.rig import GROUP, KEY, SUMS, TARGET, EngineRig, Refusing, book, stored_row
 from fakes.registry import FakeRegistry
+from fakes.store import FakeStore
 from filingd.core import events
 from filingd.core.errors import DiskFaultError, ManifestDamagedError
 from filingd.core.model import Group, State
+from filingd.engine.damage import move_aside
 
 OTHER_KEY, OTHER_TARGET = "lib/shelf-2/list", "lib/shelf-2/list.zip"
 GOOD, NEWER = book("good"), book("a newer and longer book")
@@ -36,6 +38,14 @@ def refuse(rig: EngineRig, call: str, target: str) -> None:
         return await inner(asked, *rest)
 
     setattr(rig.store, call, refusing)
+
+
+async def test_what_is_said_of_a_file_that_is_set_aside_quotes_no_key() -> None:
+    store = FakeStore()
+    store.published[TARGET] = b"no zip"
+    await move_aside(store, KEY, TARGET, "verify", 1.0, "zip_bad_name", f"a member is called {'0fA9' * 8!r}")
+    (record,) = store.quarantined.values()
+    assert record.detail == "a member is called '[redacted]'"
 
 
 async def test_a_sound_body_of_another_size_is_the_next_version_and_not_set_aside() -> None:

@@ -178,6 +178,14 @@ async def test_a_bad_body_goes_to_quarantine_with_what_is_known_of_it() -> None:
     assert rig.log.of(events.ITEM_QUARANTINED, key=KEY, path=place)
 
 
+async def test_what_quarantine_says_of_a_body_quotes_no_key() -> None:
+    rig = EngineRig()
+    rig.registry.verdicts[KEY] = [Failed("torn", LATER, f"it begins with: {'0fA9' * 8}", quarantine=True)]
+    await rig.attempt()
+    (record,) = rig.store.quarantined.values()
+    assert record.detail == "it begins with: [redacted]"
+
+
 async def test_a_transfer_that_breaks_keeps_its_beginning_if_it_can_be_resumed() -> None:
     rig = EngineRig(respond=lambda _: Reply(200, book(), {"ETag": '"one"'}, breaks_after=40))
     row = await rig.attempt()

@@ -376,6 +376,17 @@ def test_an_error_under_a_200_is_refused_and_quoted(kind: str, head: bytes) -> N
     assert head[:60].decode() in verdict.detail
 
 
+@pytest.mark.parametrize("before", [0, 100, 170, 199])
+def test_a_key_in_an_error_that_is_quoted_is_replaced_before_the_quotation_is_cut(before: int) -> None:
+    key = "0123456789abcdef" * 2
+    text = b"-" * before + key.encode() + b"-" * 1000
+    quoted = failed(judged(with_body("other", problem="wrong_kind", head=text))).detail
+    refused = judged(Answer(ResponseHead(500, {}), error_body=text)).detail  # type: ignore[union-attr]
+    for detail in (quoted, refused):
+        assert key[:4] not in detail
+        assert detail.endswith(("-" * before + "[redacted]" + "-" * 200)[:200])
+
+
 @pytest.mark.parametrize("facts", [{}, {"filings": 0}, {"filings": None}])
 def test_a_references_zip_without_one_known_filing_is_refused(facts: dict[str, Any]) -> None:
     verdict = failed(judged(with_body(facts=facts, member_count=7)))

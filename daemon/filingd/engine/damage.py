@@ -14,6 +14,7 @@ from filingd.core.errors import DiskFaultError
 from filingd.core.kinds import NOTHING_KINDS
 from filingd.core.lifecycle import Event, next_state
 from filingd.core.model import BodyReport, Change, QuarantineRecord, Version, group_of
+from filingd.core.redaction import redact_text
 
 if TYPE_CHECKING:
     from filingd.core.model import BodyPlan, Item
@@ -49,7 +50,8 @@ async def move_aside(
     Raises:
         DiskFullError, DiskFaultError: the disk refused; it lies where it lay.
     """
-    return await store.set_aside(target, QuarantineRecord(key, route, "", at, problem, detail, 0, {}))
+    record = QuarantineRecord(key, route, "", at, problem, redact_text(detail), 0, {})
+    return await store.set_aside(target, record)
 
 
 class Damage:

@@ -26,6 +26,7 @@ from filingd.core.model import (
     Throttled,
     Version,
 )
+from filingd.core.redaction import redact_text
 from filingd.engine.damage import UNREADABLE, move_aside, problem_of, read
 from filingd.engine.transfer import stage_whole
 from filingd.engine.undisturbed import undisturbed
@@ -252,8 +253,9 @@ class Outcomes:
             await fetched.staged.discard()
             return
         head = fetched.answer.head
+        detail = redact_text(verdict.detail)  # it may quote the body, in which an error may quote the key
         record = QuarantineRecord(
-            made.item.key, made.attempt.route, made.request_id, self._clock.now(), verdict.reason, verdict.detail,
+            made.item.key, made.attempt.route, made.request_id, self._clock.now(), verdict.reason, detail,
             head.status if head else 0, dict(head.headers) if head else {},
         )  # fmt: skip
         where = await fetched.staged.quarantine(record)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from filingd.core.kinds import NOTHING_KINDS
 from filingd.core.model import Blocked, Stored, Throttled
+from filingd.core.redaction import redact_text
 from filingd.core.retry import parse_retry_after
 from filingd.registries.nbb import timeline
 from filingd.registries.nbb.emptiness import nothing
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from filingd.registries.nbb.rules import NbbRules
 
 _WRONG_PATH_PAUSE_S = 3600.0
-_TEXT_BYTES = 200  # how much of an error body a detail carries
+_TEXT_CHARACTERS = 200  # how much of an error body a detail carries
 _GATEWAY_MARK = b"Microsoft-Azure-Application-Gateway"  # family 3
 _NO_SUCH_OPERATION = b"Resource not found"  # family 1: the path is wrong, not the day (5.3)
 # Family 1 says how long to wait in its text: "in 7 seconds", "in 01:23:45", days as "2.01:23:45".
@@ -209,4 +210,5 @@ def _status(answer: Answer) -> int:
 
 
 def _shown(text: bytes) -> str:
-    return text[:_TEXT_BYTES].decode("utf-8", "replace")
+    # Before it is cut: half a key has no shape that anybody could know it by later.
+    return redact_text(text.decode("utf-8", "replace"))[:_TEXT_CHARACTERS]
