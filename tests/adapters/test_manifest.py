@@ -369,6 +369,39 @@ async def test_a_write_outlasts_another_process_that_holds_the_manifest(
     assert (await manifest.counts())[State.DUE] == 1
 
 
+OPENINGS: tuple[Callable[[Path], object], ...] = (lambda path: open_writable(path, clock_now), open_read_only)
+
+
+@pytest.mark.parametrize("body", ["nbb/authentic/2026/11/2026-11-20/json.zip", "versions/nbb/a/json.v1.zip"])
+@pytest.mark.parametrize("opening", OPENINGS, ids=["to write", "to read"])
+def test_an_emptied_manifest_beside_bodies_is_refused_and_left_as_it_is(
+    path: Path, body: str, opening: Callable[[Path], object]
+) -> None:
+    lost = path.with_name("manifest.db-wal")  # SQLite would remove it
+    for file, data in ((path, b""), (path.parent / body, b"PK"), (lost, b"log")):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(data)
+    with pytest.raises(ManifestDamagedError, match=r"empty \(0 bytes\).*filingd manifest rebuild") as refused:
+        opening(path)
+    assert refused.value.exit_code == ExitCode.STORE
+    assert (path.read_bytes(), lost.read_bytes()) == (b"", b"log")
+
+
+@pytest.mark.parametrize(
+    "beside", [None, "log/filingd.jsonl", "lock", "nbb/authentic/2026/11/2026-11-20/.json.zip.part"]
+)
+def test_an_empty_manifest_without_bodies_was_cut_at_its_birth_and_is_begun(
+    path: Path, beside: str | None
+) -> None:
+    path.touch()
+    if beside is not None:
+        file = path.parent / beside
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(b"x")
+    with closing(open_writable(path, clock_now)) as connection:
+        assert connection.execute("SELECT count(*) FROM items").fetchone() == (0,)
+
+
 async def test_a_failed_opening_is_raised_and_leaves_no_thread(path: Path) -> None:
     path.write_bytes(b"not a database at all" * 400)
     with pytest.raises(ManifestDamagedError):

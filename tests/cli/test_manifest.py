@@ -79,6 +79,20 @@ def test_a_manifest_that_is_no_database_is_replaced_and_kept_beside_the_new_one(
     assert told(mirror.store) == before
 
 
+def test_an_emptied_manifest_is_not_begun_anew_without_a_word_but_made_from_the_files(mirror: Mirror) -> None:
+    manifest = mirror.store.root / "manifest.db"
+    before, asked = told(mirror.store), mirror.requests()
+    manifest.write_bytes(b"")
+    for command in (("run", "--until-idle"), ("verify",)):
+        refused = mirror.run(*command)
+        assert refused.code == 4
+        assert "is empty (0 bytes)" in refused.err
+        assert "filingd manifest rebuild" in refused.err
+    assert manifest.read_bytes() == b""
+    assert mirror.run("manifest", "rebuild").code == 0
+    assert (told(mirror.store), mirror.requests()) == (before, asked)
+
+
 def test_a_dry_run_finds_the_same_and_changes_nothing(mirror: Mirror) -> None:
     damage(mirror.store.zip_path(DAY, "json"))
     before = {path: path.read_bytes() for path in mirror.store.published()}

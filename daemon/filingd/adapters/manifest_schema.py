@@ -9,12 +9,14 @@ item, one of ten million, under 120 bytes.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from filingd.adapters.manifest_faults import translated
+from filingd.core import layout
 from filingd.core.errors import ManifestDamagedError, ManifestTooNewError, StoreError
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ WRITER_CACHE_KIB = 4096
 READER_CACHE_KIB = 2048
 WAL_BOUND_PAGES = 8000  # 32 MB: SQLite checkpoints by itself here if the writer was never idle before
 WAL_KEPT_BYTES = 64 * 1024 * 1024
+_WITHOUT_BODIES = frozenset({layout.INDEX, layout.QUARANTINE, "log"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +127,7 @@ def open_writable(
         ManifestTooNewError, ManifestDamagedError: this program cannot use the file.
         DiskFullError, DiskFaultError, StoreError: the disk or another process stands in the way.
     """
+    _refuse_emptied(path)
     with translated(path):
         connection = sqlite3.connect(
             path, timeout=busy_timeout_s, isolation_level=None, check_same_thread=False
@@ -150,6 +154,7 @@ def open_read_only(path: Path) -> sqlite3.Connection:
         raise StoreError(
             f"There is no manifest at {path}. Check [store] path, or run `filingd run` to begin."
         )
+    _refuse_emptied(path)
     with translated(path):
         connection = _connect_read_only(path)
         try:
@@ -159,6 +164,35 @@ def open_read_only(path: Path) -> sqlite3.Connection:
             connection.close()
             raise
     return connection
+
+
+def _refuse_emptied(path: Path) -> None:
+    """A crash of the file system, or a copy that failed, may leave nothing of a manifest but its name.
+
+    SQLite would take that for a new one. So is it, in a store without bodies: SQLite itself makes the file empty, and a
+    death right then must not keep the next start from going on.
+
+    Raises:
+        ManifestDamagedError: it is empty, and there are bodies.
+    """
+    try:
+        size_bytes = path.stat().st_size
+    except OSError:
+        return  # SQLite says what is the matter
+    if size_bytes == 0 and _holds_bodies(path.parent):
+        raise ManifestDamagedError(
+            f"The manifest {path} is empty (0 bytes), but there are stored files for it to know of: a crash of the file "
+            "system or a copy that failed. Run `filingd manifest rebuild` to make a new one from the stored files."
+        )
+
+
+def _holds_bodies(root: Path) -> bool:
+    for folder, folders, names in os.walk(root):
+        if folder == str(root):
+            folders[:] = [name for name in folders if name not in _WITHOUT_BODIES]
+        elif any(not name.startswith(".") for name in names):
+            return True
+    return False
 
 
 def _connect_read_only(path: Path) -> sqlite3.Connection:
