@@ -10,8 +10,10 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec.structs import replace
 
 from filingd.adapters.manifest_commands import ManifestWriter
+from filingd.core.model import Change
 from support.daemon import wait_until
 from support.mirror import INSTANT, Said, damage, filingd, mirrors
 
@@ -291,6 +293,20 @@ def test_a_damaged_superseded_body_is_set_aside_beside_a_running_daemon(mirror: 
         assert daemon.stop().code == 0
 
 
+def test_a_superseded_body_that_cannot_be_read_stays_where_it_is_and_no_repair_is_promised(
+    mirror: Mirror,
+) -> None:
+    former = with_an_older_version(mirror)
+    former.parent.mkdir(parents=True)
+    former.symlink_to(former.name)  # the system refuses to open it, to root as well
+    for options in ((), ("--repair",)):
+        said = mirror.run("verify", *options, KEY)
+        assert said.code == 1
+        assert "it cannot be read and stays where it is: see to the disk or the permissions" in said.out
+        assert last_line(said) == "not everything is sound"
+    assert former.is_symlink()
+
+
 def test_the_last_word_says_what_a_repair_would_really_do(mirror: Mirror) -> None:
     (mirror.store.folder(DAY) / "SHA256SUMS").write_text("nonsense\n")
     said = mirror.run("verify", f"nbb/authentic/{DAY}")
@@ -375,6 +391,18 @@ def test_a_store_that_can_only_be_read_is_verified_while_its_manifest_is_being_w
         assert (mirror.store.root / "manifest.db-wal").stat().st_size > 0
         said = read_only(mirror, "verify")
         assert (said.code, NOT_REMEMBERED in said.out) == (0, True)
+
+
+def test_a_snapshot_of_a_store_in_the_middle_of_its_work_is_verified_with_what_its_log_holds(
+    mirror: Mirror, tmp_path: Path
+) -> None:
+    with ManifestWriter(mirror.store.root / "manifest.db", clock_now=lambda: 0.0) as writer:
+        (item,) = writer.items([KEY]).values()
+        writer.record([Change(item.state, replace(item, sha256=bytes(32)))])
+        snapshot = mirror.copy(tmp_path / "snapshot")
+    said = read_only(snapshot, "verify", "--json")
+    assert said.code == 1, said.err
+    assert [finding["key"] for finding in said.json["findings"] if finding["kind"] == "damaged"] == [KEY]
 
 
 def test_a_store_that_can_only_be_read_is_not_repaired_and_the_error_says_why(mirror: Mirror) -> None:

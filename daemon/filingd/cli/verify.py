@@ -192,7 +192,7 @@ def _finding_facts(finding: Finding, repaired: Mapping[str, Any]) -> dict[str, A
     outcome = repaired["mended"].get(finding.path) or {}
     if finding.kind is Kind.SEAL:
         outcome = repaired["resealed"].get(finding.key) or {}
-    elif finding.kind is Kind.OLD_VERSION and finding.problem == UNREADABLE:
+    elif not outcome and finding.kind is Kind.OLD_VERSION and finding.problem == UNREADABLE:
         outcome = {"what": _LEFT_UNREAD}
     return {
         "kind": finding.kind.value,

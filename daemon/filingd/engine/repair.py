@@ -80,7 +80,7 @@ class Repairer:
         """
         mended = []
         for finding in findings:
-            if finding.kind is Kind.OLD_VERSION and finding.problem != UNREADABLE and finding.key is not None:
+            if finding.kind is Kind.OLD_VERSION and finding.key is not None:
                 done = await _unless_it_moved(self._set_older_aside(finding.key, finding.path))
                 if done is not None:
                     mended.append(done)
