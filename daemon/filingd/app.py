@@ -453,9 +453,7 @@ async def opened_for_upkeep(
         log = open_status_log(log_file, clock.now, keyring.values, settings.log.level, console="off")
         stack.push_async_callback(asyncio.to_thread, log.close)
         verifier = Verifier(registry, store, manifest, clock, log, on_progress, remembers=may_write)
-        yield Upkeep(
-            settings, registry, store, manifest, clock, log, keyring, verifier, locked_by, may_write
-        )
+        yield Upkeep(settings, registry, store, manifest, clock, log, keyring, verifier, locked_by, may_write)
 
 
 def _may_write(settings: Settings) -> bool:

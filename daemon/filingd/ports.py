@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from filingd.core.errors import DiskFaultError, DiskFullError, StoreReplacedError
@@ -91,7 +91,10 @@ class Exchange(Protocol):
     def head(self) -> ResponseHead: ...
 
     async def read_capped(self, limit_bytes: int) -> tuple[bytes, bool]:
-        """The body's first `limit_bytes`, and whether that was all of it. The rest is not read."""
+        """The body's first `limit_bytes`, and whether that was all of it. The rest is not read.
+
+        An error body (neither 200 nor 206) comes without the key that was sent; what is cut may be shorter then.
+        """
         ...
 
     async def pour_into(self, sink: BodySink, max_bytes: int) -> int:
@@ -108,11 +111,19 @@ class Exchange(Protocol):
 class HttpClient(Protocol):
     """Makes exchanges. Refuses redirects; resolves the key of a request at the last moment."""
 
-    def exchange(self, request: Request, flow: FlowLimits) -> AbstractAsyncContextManager[Exchange]:
+    def exchange(
+        self,
+        request: Request,
+        flow: FlowLimits,
+        before_sending: Callable[[], Awaitable[None]] | None = None,
+    ) -> AbstractAsyncContextManager[Exchange]:
         """Send the request and give the response.
+
+        `before_sending` is called when the connection is there, and the request goes out at once when it returns.
 
         Raises (on entering):
             TransferError: no response head was had.
+            Exception: what `before_sending` raised; nothing was sent.
         """
         ...
 

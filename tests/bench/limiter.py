@@ -130,7 +130,8 @@ async def run_client(limiter_name: str, port: int, seconds: float, folder: Path)
             if now_s >= ends_s:
                 return
             released_s.append(now_s)
-            async with http.exchange(request, FlowLimits()) as exchange:
+            sending = limiter.sending() if isinstance(limiter, LanePacer) else None
+            async with http.exchange(request, FlowLimits(), sending.begin if sending else None) as exchange:
                 await exchange.read_capped(1024)
 
     before = resource.getrusage(resource.RUSAGE_SELF)

@@ -14,7 +14,7 @@ from filingd.core.model import FlowLimits, Request, SecretRef
 from support.raw_server import RawServer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
     from filingd.ports import HttpClient
     from support.raw_server import Connection, Script
@@ -62,8 +62,11 @@ async def _in_chunks(connection: Connection, body: bytes) -> None:
 class Subject:
     """A client and where its replies are."""
 
-    def __init__(self, client: HttpClient, base_url: str, *, is_document: bool = False) -> None:
+    def __init__(
+        self, client: HttpClient, base_url: str, server: FakeHttp | RawServer, *, is_document: bool = False
+    ) -> None:
         self.client = client
+        self.server = server
         self._base_url = base_url
         self._is_document = is_document
 
@@ -78,12 +81,12 @@ async def subject(request: pytest.FixtureRequest) -> AsyncIterator[Subject]:
     if request.param == "fake":
         keys = {"the-key": "0" * 32}
         fake = FakeHttp(lambda asked: REPLIES[asked.url.removeprefix("http://127.0.0.1:1")], keys)
-        yield Subject(fake, "http://127.0.0.1:1")
+        yield Subject(fake, "http://127.0.0.1:1", fake)
         await fake.close()
         return
     async with RawServer({path: scripted(reply) for path, reply in REPLIES.items()}) as server:
         client = AioHttpClient({"the-key": "0" * 32}.__getitem__, "filingd-tests")
-        yield Subject(client, server.url(""), is_document=request.param == "wire")
+        yield Subject(client, server.url(""), server, is_document=request.param == "wire")
         await client.close()
 
 
@@ -189,3 +192,58 @@ async def test_without_a_head_there_is_no_exchange(
 async def test_a_request_needs_no_key(subject: Subject) -> None:
     async with subject.client.exchange(subject.request("/empty", None), FLOW) as exchange:
         assert exchange.head.status == 200
+
+
+# ------------------------------------------------------------------------------------------ before sending
+
+
+async def test_what_comes_before_sending_comes_when_the_connection_is_there_and_nothing_was_sent(
+    subject: Subject,
+) -> None:
+    seen: list[int] = []
+
+    async def before_sending() -> None:
+        while isinstance(subject.server, RawServer) and not subject.server.connections:
+            await asyncio.sleep(0)
+        for _ in range(20):  # whatever was sent would have arrived
+            await asyncio.sleep(0)
+        seen.append(len(subject.server.requests))
+
+    for _ in range(2):  # the second time on a connection that was kept
+        async with subject.client.exchange(subject.request("/whole"), FLOW, before_sending) as exchange:
+            await exchange.read_capped(1 << 20)
+    assert seen == [0, 1]
+    assert len(subject.server.requests) == 2
+    if isinstance(subject.server, RawServer):
+        assert subject.server.connections == 1
+
+
+async def test_whatever_comes_before_sending_and_fails_keeps_the_request_from_being_sent(
+    subject: Subject,
+) -> None:
+    async def refuse() -> None:
+        raise DiskFullError("no room for the reservation")
+
+    with pytest.raises(DiskFullError, match="no room"):
+        async with subject.client.exchange(subject.request("/whole"), FLOW, refuse):
+            raise AssertionError("there is nothing to enter")
+    async with subject.client.exchange(subject.request("/whole"), FLOW) as exchange:
+        assert (await exchange.read_capped(1 << 20))[0] == BODY
+    assert len(subject.server.requests) == 1
+
+
+async def test_one_request_is_not_held_back_by_what_another_waits_for(subject: Subject) -> None:
+    gate = asyncio.Event()
+
+    async def opened() -> None:
+        await gate.wait()
+
+    async def exchanged(before_sending: Callable[[], Awaitable[None]] | None) -> None:
+        async with subject.client.exchange(subject.request("/whole"), FLOW, before_sending) as exchange:
+            await exchange.read_capped(1 << 20)
+
+    held = asyncio.create_task(exchanged(opened))
+    await exchanged(None)
+    assert not held.done()
+    gate.set()
+    await held

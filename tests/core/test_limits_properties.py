@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import itertools
 import math
 from typing import TYPE_CHECKING
@@ -59,6 +60,68 @@ def release_all(
         pace.release(wants_s, now_s)
         released_s.append(now_s)
     return released_s
+
+
+def release_and_send_all(
+    pace: Pace, wanted_s: Iterable[float], connecting_s: Iterable[float]
+) -> tuple[list[float], list[float]]:
+    """Release calls in order, each sent when its connection is there; the moments of both."""
+    now_s, takes_s, released_s, sent_s = -math.inf, itertools.cycle(connecting_s), [], []
+    connecting: list[float] = []
+
+    def send_those_before(until_s: float) -> None:
+        while connecting and connecting[0] <= until_s:
+            sent_s.append(heapq.heappop(connecting))
+            pace.sent(sent_s[-1])
+
+    for wants_s in wanted_s:
+        now_s = max(now_s, wants_s)
+        send_those_before(now_s)
+        while (opens_s := pace.opens_at_s(wants_s, now_s)) > now_s:
+            now_s = min(opens_s, connecting[0]) if connecting else opens_s
+            send_those_before(now_s)
+        pace.release(wants_s, now_s)
+        pace.not_sent_yet()
+        heapq.heappush(connecting, now_s + next(takes_s))
+        released_s.append(now_s)
+    send_those_before(math.inf)
+    return released_s, sent_s
+
+
+@given(
+    limit=LIMITS,
+    gaps_s=st.lists(GAPS_S, min_size=1, max_size=200),
+    connecting_s=st.lists(LATENESS_S, min_size=1, max_size=50),
+)
+@settings(max_examples=400, deadline=None)
+def test_no_window_holds_more_than_the_limit_as_calls_are_sent_however_long_their_connections_take(
+    limit: Limit, gaps_s: list[float], connecting_s: list[float]
+) -> None:
+    released_s, sent_s = release_and_send_all(Pace(limit), itertools.accumulate(gaps_s), connecting_s)
+    assert len(sent_s) == len(released_s) == len(gaps_s)
+    assert over_the_limit(sent_s, limit) == []
+    assert over_the_limit(released_s, limit) == []
+
+
+@given(
+    limits=st.lists(LIMITS, min_size=2, max_size=2),
+    change_s=st.floats(0.0, 5.0),
+    count=st.integers(1, 200),
+    connecting_s=st.lists(LATENESS_S, min_size=1, max_size=20),
+)
+@settings(max_examples=200, deadline=None)
+def test_calls_that_are_not_sent_yet_outlive_a_change_of_rate(
+    limits: list[Limit], change_s: float, count: int, connecting_s: list[float]
+) -> None:
+    pace = Pace(limits[0])
+    before = release_and_send_all(pace, itertools.repeat(0.0, count), connecting_s)[1]
+    pace.change(limits[1], before[-1] + change_s)
+    wanted_s = itertools.repeat(before[-1] + change_s, count)
+    after = release_and_send_all(pace, wanted_s, connecting_s)[1]
+    assert over_the_limit(after, limits[1]) == []
+    slower = max(limits, key=lambda limit: limit.window_s / limit.calls)
+    across = [*before[-slower.calls :], *after[: slower.calls]]
+    assert over_the_limit(across, slower) == []
 
 
 @given(

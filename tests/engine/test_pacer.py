@@ -457,3 +457,77 @@ async def test_a_change_whose_caller_is_cancelled_becomes_durable_all_the_same()
     await first
     await clock.sleep(2.0)
     assert [state.strikes for state in row.saved] == [1, 2]
+
+
+# ------------------------------------------------------------------------------------------ calls that are sent late
+
+
+async def test_a_call_whose_connection_takes_long_holds_the_next_one_back_for_a_window_from_its_sending() -> (
+    None
+):
+    clock = FakeClock()
+    pacer = pacer_of(clock)
+    await pacer.acquire()
+    sending = pacer.sending()
+    waiting = asyncio.create_task(pacer.acquire())
+    await clock.sleep(30.0)
+    assert not waiting.done(), "the first may arrive at any moment"
+    await sending.begin()
+    sent_s = clock.monotonic()
+    await waiting
+    assert 1.0 <= clock.monotonic() - sent_s <= 1.01
+
+
+async def test_a_call_that_is_never_sent_holds_nobody_back_for_longer_than_a_window() -> None:
+    clock = FakeClock()
+    pacer = pacer_of(clock)
+    await pacer.acquire()
+    sending = pacer.sending()
+    waiting = asyncio.create_task(pacer.acquire())
+    await clock.sleep(30.0)
+    sending.end()
+    ended_s = clock.monotonic()
+    await waiting
+    assert clock.monotonic() - ended_s <= 1.01
+    sending.end()  # once more says nothing new
+    waiting = asyncio.create_task(pacer.acquire())
+    await clock.sleep(0.9)
+    assert not waiting.done()
+    await waiting
+
+
+async def test_connections_that_are_being_made_take_no_more_room_than_their_calls() -> None:
+    clock = FakeClock()
+    pacer = pacer_of(clock, calls_per_s=4.0)
+    await pacer.acquire()
+    first = pacer.sending()
+    for _ in range(3):
+        await pacer.acquire()
+    waiting = asyncio.create_task(pacer.acquire())
+    await clock.sleep(5.0)
+    assert waiting.done(), "three beside the one that may arrive at any moment"
+    first.end()
+
+
+async def test_a_call_is_not_sent_beyond_what_is_reserved_before_more_is() -> None:
+    clock = FakeClock()
+    row = Row(clock, latency_s=0.5)
+    pacer = pacer_of(clock, row)
+    await pacer.acquire()
+    sending = pacer.sending()
+    await clock.sleep(60.0)
+    assert row.last.reserved_until_s < clock.monotonic()
+    await sending.begin()
+    assert row.last.reserved_until_s >= clock.monotonic()
+
+
+async def test_a_call_that_cannot_be_covered_by_a_reservation_is_not_sent() -> None:
+    clock = FakeClock()
+    row = Row(clock)
+    pacer = pacer_of(clock, row)
+    await pacer.acquire()
+    sending = pacer.sending()
+    await clock.sleep(60.0)
+    row.full = True
+    with pytest.raises(DiskFullError):
+        await sending.begin()

@@ -41,6 +41,7 @@ class Life:
     write_in_flight_lands: bool
     down_windows: float
     reboots: bool
+    connecting_s: Sequence[float] = (0.0,)
 
 
 LIVES = st.builds(
@@ -58,6 +59,9 @@ LIVES = st.builds(
     write_in_flight_lands=st.booleans(),
     down_windows=st.one_of(st.just(0.0), st.floats(0.0, 2.0)),
     reboots=st.booleans(),
+    connecting_s=st.lists(
+        st.one_of(st.just(0.0), st.floats(0.0, 0.3), st.floats(0.0, 9.0)), min_size=1, max_size=5
+    ),
 )
 RATES = st.one_of(st.sampled_from([0.1, 0.5, 1.0, 1.5, 2.5, 10.0, 60.0]), st.floats(0.05, 60.0))
 
@@ -72,6 +76,7 @@ class World:
         self.clock = FakeClock(late_by=lambda: next(self.lateness_s))
         self.row = LaneState("lane")
         self.released_s: list[float] = []
+        self.sent_s: list[float] = []
 
     async def live(self, life: Life) -> None:
         """One run of the daemon, to its end."""
@@ -102,21 +107,32 @@ class World:
         assert all(isinstance(outcome, (asyncio.CancelledError, LaneClosedError)) for outcome in outcomes)
 
     async def _work(self, pacer: LanePacer, life: Life) -> None:
-        gaps = itertools.cycle(life.gaps_in_windows)
+        gaps, connecting_s = itertools.cycle(life.gaps_in_windows), itertools.cycle(life.connecting_s)
         for number in itertools.count(1):
             if life.cancel_every and number % life.cancel_every == 0:
-                await self._ask_and_give_up(pacer, next(gaps) * self.limit.window_s)
+                await self._ask_and_give_up(pacer, next(gaps) * self.limit.window_s, next(connecting_s))
             else:
-                await pacer.acquire()
-                self._note_release()
+                await self._call(pacer, next(connecting_s))
             await self.clock.sleep(next(gaps) * self.limit.window_s)
 
-    async def _ask_and_give_up(self, pacer: LanePacer, patience_s: float) -> None:
-        async def ask() -> None:
-            await pacer.acquire()
-            self._note_release()
+    async def _call(self, pacer: LanePacer, connecting_s: float) -> None:
+        """One call, from its release to its sending."""
+        await pacer.acquire()
+        self._note_release()
+        if not connecting_s:
+            self.sent_s.append(self.clock.elapsed_s)
+            return
+        sending = pacer.sending()
+        try:
+            await self.clock.sleep(connecting_s)
+            await sending.begin()
+            assert self.row.reserved_until_s >= self.clock.monotonic()
+            self.sent_s.append(self.clock.elapsed_s)
+        finally:
+            sending.end()
 
-        asking = asyncio.create_task(ask())
+    async def _ask_and_give_up(self, pacer: LanePacer, patience_s: float, connecting_s: float) -> None:
+        asking = asyncio.create_task(self._call(pacer, connecting_s))
         try:
             await self.clock.sleep(patience_s)
         finally:
@@ -129,10 +145,15 @@ class World:
         self.released_s.append(self.clock.elapsed_s)
 
 
+def assert_windows_kept(at_s: Sequence[float], limit: Limit) -> None:
+    """Every window."""
+    for first_s, last_s in zip(at_s, at_s[limit.calls :], strict=False):
+        assert last_s - first_s >= limit.window_s
+
+
 def assert_promise_kept(released_s: Sequence[float], limit: Limit) -> None:
     """Every window, and every longer span."""
-    for first_s, last_s in zip(released_s, released_s[limit.calls :], strict=False):
-        assert last_s - first_s >= limit.window_s
+    assert_windows_kept(released_s, limit)
     lowest, allowed = math.inf, limit.calls_per_s * CATCH_UP_S + limit.burst + 1e-6
     for number, at_s in enumerate(released_s):
         lowest = min(lowest, number - limit.calls_per_s * at_s)
@@ -151,6 +172,7 @@ def test_no_window_holds_more_than_the_limit_through_any_number_of_lives(
         if life.reboots:
             world.clock.reboot(took_s=0.0)
     assert_promise_kept(world.released_s, world.limit)
+    assert_windows_kept(world.sent_s, world.limit)
 
 
 EAGER = Life(

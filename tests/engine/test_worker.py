@@ -360,6 +360,27 @@ async def test_no_more_exchanges_are_open_on_a_lane_than_its_own_setting_allows(
     assert rig.http.most_at_once == 3
 
 
+async def test_calls_keep_their_distance_as_they_are_sent_also_while_connections_are_slow_to_come() -> None:
+    sent_s: list[float] = []
+
+    def answer(_: Request) -> Reply:
+        sent_s.append(rig.clock.elapsed_s)
+        return Reply(200, book())
+
+    lanes = [lane_spec(calls_per_s=2.0, burst=1, concurrency=6)]
+    rig = EngineRig(FakeRegistry(shelves=4, lanes=lanes), answer, overall=9)
+    rig.http.connect_gate = gate = asyncio.Event()
+    engine = await rig.begin(Until.SEALED)
+    await rig.clock.sleep(20.0)
+    assert rig.http.open_now == 2, "more could arrive together with these"
+    gate.set()
+    await rig.ended(engine)
+    assert len(sent_s) == 8
+    assert [
+        later - first for first, later in zip(sent_s, sent_s[2:], strict=False) if later - first < 1.0
+    ] == []
+
+
 async def test_before_a_body_in_a_sealed_shelf_changes_its_seal_goes() -> None:
     texts = iter(["a", "b", "c"])
     rig = EngineRig(FakeRegistry(leaves=("list",)), lambda _: Reply(200, book(next(texts))))

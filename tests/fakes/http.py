@@ -5,7 +5,8 @@
     http.most_at_once        # the highest number of exchanges open at the same time
 
 A `Reply` can break: `breaks_after` bytes of its body with `break_reason`, or, with 0 bytes and `head_reason`, before
-there is a head. `gate` is waited for before the head is given, so that a test can hold an exchange open.
+there is a head. `gate` is waited for before the head is given, so that a test can hold an exchange open;
+`connect_gate` of the client is waited for before a request is sent, as if its connection took so long.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from filingd.core.redaction import redact_secret, redact_secret_in_headers, with
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
     from types import TracebackType
 
     from filingd.core.model import FlowLimits, Request
@@ -59,10 +60,16 @@ class FakeHttp:
         self.open_now = 0
         self.most_at_once = 0
         self.is_closed = False
+        self.connect_gate: asyncio.Event | None = None
 
-    def exchange(self, request: Request, flow: FlowLimits) -> FakeExchange:
+    def exchange(
+        self,
+        request: Request,
+        flow: FlowLimits,
+        before_sending: Callable[[], Awaitable[None]] | None = None,
+    ) -> FakeExchange:
         """See `ports.HttpClient`."""
-        return FakeExchange(self, request)
+        return FakeExchange(self, request, before_sending)
 
     def key_of(self, request: Request) -> str:
         """The key that is sent along, if this client has keys; else nothing."""
@@ -72,7 +79,9 @@ class FakeHttp:
         """See `ports.HttpClient`."""
         self.is_closed = True
 
-    async def answer(self, request: Request) -> Reply:
+    async def answer(
+        self, request: Request, before_sending: Callable[[], Awaitable[None]] | None = None
+    ) -> Reply:
         """Take note of a request and answer it.
 
         Raises:
@@ -80,6 +89,10 @@ class FakeHttp:
         """
         if request.secret is not None and self._keys is not None and request.secret.name not in self._keys:
             raise TransferError("key_missing", request.secret.name)
+        if self.connect_gate is not None:
+            await self.connect_gate.wait()
+        if before_sending is not None:
+            await before_sending()
         self.requests.append(request)
         reply = self._respond(request)
         if reply.gate is not None:
@@ -94,8 +107,11 @@ class FakeHttp:
 class FakeExchange:
     """See `ports.Exchange`."""
 
-    def __init__(self, client: FakeHttp, request: Request) -> None:
+    def __init__(
+        self, client: FakeHttp, request: Request, before_sending: Callable[[], Awaitable[None]] | None
+    ) -> None:
         self._client = client
+        self._before_sending = before_sending
         self._request = request
         self._reply = Reply()
 
@@ -103,7 +119,7 @@ class FakeExchange:
         self._client.open_now += 1
         self._client.most_at_once = max(self._client.most_at_once, self._client.open_now)
         try:
-            self._reply = await self._client.answer(self._request)
+            self._reply = await self._client.answer(self._request, self._before_sending)
         except BaseException:
             self._client.open_now -= 1
             raise

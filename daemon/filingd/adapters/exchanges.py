@@ -19,12 +19,13 @@ from filingd.core.model import BODY_STATUSES, ResponseHead
 from filingd.core.redaction import redact_secret, redact_secret_in_headers, without_begun_secret
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from filingd.core.model import FlowLimits
     from filingd.ports import BodySink
 
     Keyring = Callable[[str], str]  # the value of a key by its name; raises what it likes when it cannot
+    BeforeSending = Callable[[], Awaitable[None]]
 
 KEEP_ALIVE_S = 15.0  # shorter than any gateway's own, so that a call is not lost to a connection just closed
 _ORIGIN = re.compile(r"[^/?#]*//[^/?#]*")

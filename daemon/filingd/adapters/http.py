@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ssl
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Self
 
 import aiohttp
@@ -31,7 +32,10 @@ from filingd.core.model import ResponseHead
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from filingd.adapters.exchanges import Keyring
+    from aiohttp.connector import Connection
+    from aiohttp.tracing import Trace
+
+    from filingd.adapters.exchanges import BeforeSending, Keyring
     from filingd.adapters.wire import WireExchange
     from filingd.core.model import FlowLimits, Request
     from filingd.ports import BodySink
@@ -101,16 +105,18 @@ class AioHttpClient:
         self._origins = Origins()
         self._wire = WireClient(keyring, user_agent, self._ssl, self._origins)
 
-    def exchange(self, request: Request, flow: FlowLimits) -> AioHttpExchange | WireExchange:
+    def exchange(
+        self, request: Request, flow: FlowLimits, before_sending: BeforeSending | None = None
+    ) -> AioHttpExchange | WireExchange:
         """See `ports.HttpClient`.
 
         Raises:
             ConfigError: (at once) the URL is neither https nor on loopback.
         """
         if request.is_document and self._proxy is None:
-            return self._wire.exchange(request, flow)
+            return self._wire.exchange(request, flow, before_sending)
         self._origins.of(request.url)
-        return AioHttpExchange(self, request, flow)
+        return AioHttpExchange(self, request, flow, before_sending)
 
     async def close(self) -> None:
         """Close all connections. Exchanges under way break off."""
@@ -121,12 +127,16 @@ class AioHttpClient:
             with contextlib.suppress(AttributeError):
                 await session.close()
 
-    async def send(self, request: Request, flow: FlowLimits, key: SentKey) -> aiohttp.ClientResponse:
+    async def send(
+        self, request: Request, flow: FlowLimits, key: SentKey, before_sending: BeforeSending | None
+    ) -> aiohttp.ClientResponse:
         """Send a request and give the library's response; `key` holds what was sent with it.
 
         Raises:
             TransferError: no response head was had.
+            Exception: what `before_sending` raised.
         """
+        _before_sending.set(before_sending)
         headers = dict(request.headers)
         if request.secret is not None:
             headers[request.secret.header] = key.take(self._keyring, request.secret.name)
@@ -152,7 +162,7 @@ class AioHttpClient:
 
     def _open_session(self) -> aiohttp.ClientSession:
         if self._session is None:
-            connector = aiohttp.TCPConnector(
+            connector = _TellingConnector(
                 limit=0, ssl=self._ssl, keepalive_timeout=KEEP_ALIVE_S, ttl_dns_cache=_DNS_CACHE_S
             )
             self._session = aiohttp.ClientSession(
@@ -173,6 +183,30 @@ class AioHttpClient:
         return self._timeouts[wanted]
 
 
+# What the connector has to do before a request of the running task is sent: the library hands it nothing of ours.
+_before_sending: ContextVar[BeforeSending | None] = ContextVar("before_sending", default=None)
+
+
+class _TellingConnector(aiohttp.TCPConnector):
+    """Says when a connection is there, kept or new, and before anything is sent on it."""
+
+    async def connect(
+        self,
+        req: aiohttp.ClientRequest,
+        traces: list[Trace],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - the library's signature
+    ) -> Connection:
+        """A connection for a request."""
+        connection = await super().connect(req, traces, timeout)
+        if (before_sending := _before_sending.get()) is not None:
+            try:
+                await before_sending()
+            except BaseException:
+                connection.close()
+                raise
+        return connection
+
+
 async def _sent_once(
     request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
 ) -> aiohttp.ClientResponse:
@@ -186,19 +220,28 @@ async def _sent_once(
 class AioHttpExchange:
     """See `ports.Exchange`; enter it to send the request."""
 
-    __slots__ = ("_client", "_flow", "_head", "_key", "_request", "_response")
+    __slots__ = ("_before_sending", "_client", "_flow", "_head", "_key", "_request", "_response")
 
-    def __init__(self, client: AioHttpClient, request: Request, flow: FlowLimits) -> None:
+    def __init__(
+        self,
+        client: AioHttpClient,
+        request: Request,
+        flow: FlowLimits,
+        before_sending: BeforeSending | None,
+    ) -> None:
         self._client = client
         self._request = request
         self._flow = flow
+        self._before_sending = before_sending
         self._key = SentKey()
         self._response: aiohttp.ClientResponse | None = None
         self._head: ResponseHead | None = None
 
     async def __aenter__(self) -> Self:
         try:
-            self._response = response = await self._client.send(self._request, self._flow, self._key)
+            self._response = response = await self._client.send(
+                self._request, self._flow, self._key, self._before_sending
+            )
             refuse_redirect(response.status)
         except BaseException:
             self._leave()

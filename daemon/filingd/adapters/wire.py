@@ -23,7 +23,7 @@ from filingd.core.errors import TransferError
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from filingd.adapters.exchanges import Keyring, Origin, Origins
+    from filingd.adapters.exchanges import BeforeSending, Keyring, Origin, Origins
     from filingd.core.model import FlowLimits, Request, ResponseHead
     from filingd.ports import BodySink
 
@@ -58,13 +58,15 @@ class WireClient:
         self._open: set[WireConnection] = set()
         self._is_closed = False
 
-    def exchange(self, request: Request, flow: FlowLimits) -> WireExchange:
+    def exchange(
+        self, request: Request, flow: FlowLimits, before_sending: BeforeSending | None = None
+    ) -> WireExchange:
         """See `ports.HttpClient`.
 
         Raises:
             ConfigError: (at once) the URL is neither https nor on loopback.
         """
-        return WireExchange(self, self._origins.of(request.url), request, flow)
+        return WireExchange(self, self._origins.of(request.url), request, flow, before_sending)
 
     async def close(self) -> None:
         """Close all connections, for good. Exchanges under way break off."""
@@ -75,11 +77,19 @@ class WireClient:
         for connection in connections:
             await connection.closed()
 
-    async def send(self, origin: Origin, request: Request, flow: FlowLimits, key: SentKey) -> WireConnection:
+    async def send(
+        self,
+        origin: Origin,
+        request: Request,
+        flow: FlowLimits,
+        key: SentKey,
+        before_sending: BeforeSending | None,
+    ) -> WireConnection:
         """Send a request on a connection that was kept or is made; `key` holds what was sent with it.
 
         Raises:
             TransferError: nothing could be sent.
+            Exception: what `before_sending` raised.
         """
         if self._is_closed:
             raise TransferError("connection_lost", "the client is closed")
@@ -88,8 +98,10 @@ class WireClient:
             self._encoded(origin, request, key)  # no connection is made for what cannot be sent
             connection = await self._connected(origin, flow)
         try:
+            if before_sending is not None:
+                await before_sending()
             connection.send(self._encoded(origin, request, key), flow.idle_timeout_s)
-        except TransferError:
+        except BaseException:
             connection.close()
             raise
         return connection
@@ -183,10 +195,27 @@ def _may_be_added(name: str) -> bool:
 class WireExchange:
     """See `ports.Exchange`; enter it to send the request."""
 
-    __slots__ = ("_client", "_connection", "_flow", "_head", "_key", "_origin", "_request")
+    __slots__ = (
+        "_before_sending",
+        "_client",
+        "_connection",
+        "_flow",
+        "_head",
+        "_key",
+        "_origin",
+        "_request",
+    )
 
-    def __init__(self, client: WireClient, origin: Origin, request: Request, flow: FlowLimits) -> None:
+    def __init__(
+        self,
+        client: WireClient,
+        origin: Origin,
+        request: Request,
+        flow: FlowLimits,
+        before_sending: BeforeSending | None,
+    ) -> None:
         self._client = client
+        self._before_sending = before_sending
         self._origin = origin
         self._request = request
         self._flow = flow
@@ -197,7 +226,9 @@ class WireExchange:
     async def __aenter__(self) -> Self:
         connection = None
         try:
-            connection = await self._client.send(self._origin, self._request, self._flow, self._key)
+            connection = await self._client.send(
+                self._origin, self._request, self._flow, self._key, self._before_sending
+            )
             head = await connection.head()
             refuse_redirect(head.status)
         except BaseException:

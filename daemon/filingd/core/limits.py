@@ -12,8 +12,10 @@ b` calls, so that neither bursts nor restarts add up.
 
 **How.** `TokenBucket` hands out absolute slots, so that late wake-ups do not add up and nothing is lost
 to drift. `WindowGuard` knows the last releases exactly and holds back a call that would be one too many
-in its window; it keeps a margin, because what the registry sees is the arrival. The slots are spaced so
-much wider than the rate that a call rarely meets the guard. `Pace` is both. All of it is arithmetic on
+in its window; it keeps a margin, because what the registry sees is the arrival. A call that was released
+while its connection still has to be made arrives later than that: until it is sent it may arrive at any
+moment, so it lies in every window, and then it counts from its sending. The slots are spaced so much wider
+than the rate that a call rarely meets the guard. `Pace` is both. All of it is arithmetic on
 monotonic seconds that are passed in; the wall clock has no say.
 
 **Across restarts.** Before a call is released, a durable `LaneState.reserved_until_s` lies at or beyond
@@ -149,17 +151,18 @@ class WindowGuard:
     before the change keeps the slower of the two.
     """
 
-    __slots__ = ("_former", "_limit", "_older_s", "_releases_s")
+    __slots__ = ("_former", "_limit", "_older_s", "_releases_s", "_unsent")
 
     def __init__(self, limit: Limit, unknown_until_s: float = -math.inf) -> None:
         """`unknown_until_s`: any number of calls may have been released until then, nobody knows how many."""
         self._limit = limit
         self._former: list[tuple[Limit, float]] = []
-        self._releases_s: deque[float] = deque()
+        self._releases_s: deque[float] = deque()  # in order; of calls that were sent late, their sending
+        self._unsent = 0
         self._older_s = unknown_until_s  # all releases that are not in the deque are no later than this
 
     def opens_at_s(self, now_s: float) -> float:
-        """The earliest moment for the next release; may be in the past."""
+        """The earliest moment for the next release; may be in the past; infinite while it depends on a sending."""
         opens_s = self._room_at_s(self._limit)
         for limit, until_s in self._former:
             if until_s > now_s:
@@ -167,10 +170,20 @@ class WindowGuard:
         return opens_s
 
     def note(self, released_s: float) -> None:
-        """A call was released."""
+        """A call was released, and sent at once."""
         self._releases_s.append(released_s)
         while len(self._releases_s) > self._limit.calls:
             self._older_s = self._releases_s.popleft()
+
+    def not_sent_yet(self) -> None:
+        """The call that was noted last is not sent yet: until `sent` it may arrive at any moment."""
+        self._releases_s.pop()
+        self._unsent += 1
+
+    def sent(self, sent_s: float) -> None:
+        """One of those was sent, or never will be."""
+        self._unsent -= 1
+        self.note(sent_s)
 
     def change(self, limit: Limit, now_s: float) -> None:
         """From now on another limit."""
@@ -180,8 +193,13 @@ class WindowGuard:
         self._limit = limit
 
     def _room_at_s(self, limit: Limit) -> float:
-        known = len(self._releases_s) >= limit.calls
-        nth_last_s = self._releases_s[-limit.calls] if known else self._older_s
+        sent_calls = (
+            limit.calls - self._unsent
+        )  # what the window has room for beside those that are not sent yet
+        if sent_calls <= 0:
+            return math.inf
+        known = len(self._releases_s) >= sent_calls
+        nth_last_s = self._releases_s[-sent_calls] if known else self._older_s
         return nth_last_s + limit.window_s + limit.margin_s
 
 
@@ -202,7 +220,10 @@ class Pace:
         return self._limit
 
     def opens_at_s(self, wanted_s: float, now_s: float) -> float:
-        """When a call that is wanted since then may be released; may be in the past. Nothing is taken."""
+        """When a call that is wanted since then may be released; may be in the past. Nothing is taken.
+
+        Infinite while that depends on the sending of calls that were released.
+        """
         slot_s = self._bucket.next_slot_s(max(wanted_s, now_s - CATCH_UP_S))
         return max(slot_s, self._guard.opens_at_s(now_s))
 
@@ -210,6 +231,14 @@ class Pace:
         """The call is released at this very moment, which is not before `opens_at_s`."""
         self._bucket.reserve(max(wanted_s, now_s - CATCH_UP_S))
         self._guard.note(now_s)
+
+    def not_sent_yet(self) -> None:
+        """The call that was just released is not sent yet."""
+        self._guard.not_sent_yet()
+
+    def sent(self, now_s: float) -> None:
+        """A call of which that was said is sent at this very moment, or never will be."""
+        self._guard.sent(now_s)
 
     def change(self, limit: Limit, now_s: float) -> None:
         """From now on another limit; during the change both hold."""

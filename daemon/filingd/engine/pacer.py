@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from filingd.ports import Clock
 
 _DOZE_S = 0.05  # a nap shorter than this is not worth being woken from
+_LONGEST_NAP_S = 3600.0
 
 
 class LaneClosedError(FilingdError):
@@ -29,7 +30,7 @@ class LanePacer:
     """The gate of one lane, and the one holder of its `LaneState`.
 
     `acquire` returns at the very moment the call may be released, in the order of asking; the caller
-    sends at once, without awaiting anything else first. A parked lane releases nothing. A waiter that is
+    sends at once, or says by `sending` that something has to be awaited first. A parked lane releases nothing. A waiter that is
     cancelled costs no slot: a slot is taken only at the release. Health is changed through `change`, so
     that there is one writer of the state; parking is measured on the monotonic clock from there on,
     whatever the wall clock does.
@@ -61,6 +62,7 @@ class LanePacer:
         self._turn = asyncio.Lock()
         self._nap: asyncio.Task[None] | None = None
         self._waiting = 0
+        self._awaits_sending = False
         self._closed = False
 
     @property
@@ -105,6 +107,28 @@ class LanePacer:
                 await self._release_in_time(wanted_s)
         finally:
             self._waiting -= 1
+
+    def sending(self) -> Sending:
+        """To be asked for at once after a release, nothing awaited: the call has yet to be sent."""
+        self._pace.not_sent_yet()
+        return Sending(self)
+
+    async def until_covered(self) -> None:
+        """Return when a durable reservation lies at or beyond this very moment.
+
+        Raises:
+            Exception: whatever `save` raised.
+        """
+        while (now_s := self._clock.monotonic()) > self._durable_until_s:
+            self._reserve_ahead(now_s)
+            await self._until_durable(self._changes)
+        self._released_until_s = max(self._released_until_s, now_s)
+
+    def note_sent(self) -> None:
+        """One of the calls that had yet to be sent was sent, or never will be."""
+        self._pace.sent(self._clock.monotonic())
+        if self._awaits_sending:
+            self._wake()
 
     def set_rate(self, calls_per_s: float, burst: int) -> None:
         """Another configured rate, from now on; during the change the slower of both holds."""
@@ -151,7 +175,8 @@ class LanePacer:
                 return
             opens_s = self._opens_s(wanted_s, now_s)
             if opens_s > now_s:
-                await self._sleep(opens_s - now_s)
+                self._awaits_sending = opens_s == math.inf
+                await self._sleep(min(opens_s - now_s, _LONGEST_NAP_S))
             else:
                 await self._until_durable(self._changes)
         raise LaneClosedError(f"The lane {self._state.name} is closed: filingd is stopping.")
@@ -161,7 +186,7 @@ class LanePacer:
 
     def _released(self, wanted_s: float, now_s: float) -> bool:
         opens_s = self._opens_s(wanted_s, now_s)
-        self._reserve_ahead(max(opens_s, now_s))
+        self._reserve_ahead(now_s if opens_s == math.inf else max(opens_s, now_s))
         if not opens_s <= now_s <= self._durable_until_s:
             return False
         # Nothing is awaited between here and the caller: this is the moment of the release. The clock is
@@ -226,3 +251,31 @@ class LanePacer:
         while self._durable_changes < changes and (saving := self._keep_saving()) is not None:
             await asyncio.wait({saving})  # so that a waiter that is cancelled does not cancel the write
             await saving
+
+
+class Sending:
+    """One call between its release and its sending. It lies in every window until one of the two is called."""
+
+    __slots__ = ("_is_over", "_pacer")
+
+    def __init__(self, pacer: LanePacer) -> None:
+        self._pacer = pacer
+        self._is_over = False
+
+    async def begin(self) -> None:
+        """The connection is there: return when the call may go out, which it does then at once.
+
+        Waits only if making the connection took longer than what is reserved: whoever starts after a crash has to
+        know how late a call can have been sent.
+
+        Raises:
+            Exception: what the reservation died of; the call must not go out.
+        """
+        await self._pacer.until_covered()
+        self.end()
+
+    def end(self) -> None:
+        """It was sent, or never will be. No error if that was known."""
+        if not self._is_over:
+            self._is_over = True
+            self._pacer.note_sent()

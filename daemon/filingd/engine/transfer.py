@@ -9,15 +9,16 @@ from msgspec.structs import replace
 
 from filingd.core.errors import DiskFullError, DoesNotFitError, TransferError
 from filingd.core.kinds import examine_document
-from filingd.core.model import Answer, PartialRecord, Request, SecretRef
+from filingd.core.model import BODY_STATUSES, Answer, PartialRecord, Request, SecretRef
 from filingd.core.resume import ResumeOutcome, ResumeVerdict, judge_resumed, plan_resume
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from filingd.core.model import Attempt, BodyPlan, FlowLimits, ResponseHead
     from filingd.ports import Clock, Exchange, HttpClient, Staged, Store
 
 ERROR_BODY_BYTES = 8 * 1024
-BODY_STATUSES = frozenset({200, 206})
 
 
 class Fetched(msgspec.Struct, frozen=True):
@@ -53,8 +54,9 @@ class Transfer:
         request_id: str,
         key_name: str | None,
         partial: PartialRecord | None,
+        before_sending: Callable[[], Awaitable[None]] | None = None,
     ) -> Fetched:
-        """Make one exchange, at once; `partial` is what `left_over` found.
+        """Make one exchange, at once; `partial` is what `left_over` found, `before_sending` as in `ports.HttpClient`.
 
         Raises:
             DiskFullError, DiskFaultError: the disk refused; nothing is left but a partial file that can be resumed.
@@ -63,7 +65,7 @@ class Transfer:
         ranged = plan_resume(partial, attempt.route)
         request = _request(attempt, request_id, key_name, ranged or ())
         try:
-            async with self._http.exchange(request, self._flow) as exchange:
+            async with self._http.exchange(request, self._flow, before_sending) as exchange:
                 verdict = judge_resumed(exchange.head, partial)
                 if verdict.outcome is ResumeOutcome.ASK_AGAIN:
                     await self._store.drop_partial(target)

@@ -35,9 +35,10 @@ from filingd.engine.pacer import LaneClosedError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-    from filingd.core.model import Item, Verdict
+    from filingd.core.model import Item, PartialRecord, Verdict
     from filingd.engine.lane import Lane
     from filingd.engine.outcomes import Outcomes
+    from filingd.engine.pacer import Sending
     from filingd.engine.reconciler import Reconciler
     from filingd.engine.room import RoomGate
     from filingd.engine.transfer import Fetched, Transfer
@@ -188,11 +189,29 @@ class Worker:
             lane.put_back(item)
             await lane.give_back()
             return
+        sending = lane.pacer.sending()
+        try:
+            await self._exchange(lane, item, attempt, target, partial, sending)
+        finally:
+            sending.end()
+
+    async def _exchange(
+        self,
+        lane: Lane,
+        item: Item,
+        attempt: Attempt,
+        target: str,
+        partial: PartialRecord | None,
+        sending: Sending,
+    ) -> None:
+        """Make the call that was released, and whatever follows from it."""
         made = Made(item, attempt, target, self._new_request_id(), self._clock.now())
         self._log.debug(events.ITEM_LEASED, key=item.key, lane=lane.name, route=attempt.route,
                         request_id=made.request_id, attempt=item.attempts + 1)  # fmt: skip
         key_index = lane.state.key_index
-        fetched = await self._transfer.fetch(made.target, attempt, made.request_id, lane.key_name, partial)
+        fetched = await self._transfer.fetch(
+            made.target, attempt, made.request_id, lane.key_name, partial, sending.begin
+        )
         if fetched.begin_again:
             await self._outcomes.settle(
                 item, NotYet("resume_refused", self._clock.now()), request_id=made.request_id
