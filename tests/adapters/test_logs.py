@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from filingd.adapters import logs
-from filingd.adapters.logs import JsonFile, JsonStream, PrettyStream, StatusLog, capture_libraries
+from filingd.adapters.logs import JsonFile, JsonStream, Line, PrettyStream, StatusLog, capture_libraries
 from filingd.core import events
 from support.logcheck import check_file, check_line
 
@@ -43,12 +43,12 @@ class Memory:
         self.error: Exception | None = None
         self.is_closed = False
 
-    def write(self, lines: Sequence[dict[str, Any]]) -> None:
+    def write(self, lines: Sequence[Line]) -> None:
         self.is_reached.set()
         assert self.is_free.wait(10)
         if self.error is not None:
             raise self.error
-        self.lines.extend(lines)
+        self.lines.extend(dict(line.facts) for line in lines)
 
     def close(self) -> None:
         self.is_closed = True

@@ -15,7 +15,7 @@ import os
 import queue
 import sys
 import threading
-from typing import IO, TYPE_CHECKING, Any, Protocol
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import msgspec
 import structlog
@@ -37,14 +37,12 @@ _NOT_FOR_EYES = ("sha256", "request_id", "facts")  # too long for a screen; the 
 _GATHER_S = 0.02  # lines that follow at once are written with the first: one awakening, one write
 
 
-class Line(dict[str, Any]):
-    """The facts of one line in their order, and its JSON if that is known already."""
+class Line(NamedTuple):
+    """One finished line: level, facts in their order, and their JSON."""
 
-    __slots__ = ("encoded",)
-
-    def __init__(self, facts: Mapping[str, Any], encoded: bytes | None = None) -> None:
-        super().__init__(facts)
-        self.encoded = encoded
+    level: str
+    facts: Mapping[str, Any]
+    encoded: bytes
 
 
 class Output(Protocol):
@@ -64,7 +62,7 @@ class Output(Protocol):
 
 def as_json(line: Line) -> bytes:
     """One line of JSON with its line feed; keys in the order of the line."""
-    return (line.encoded or msgspec.json.encode(line)) + b"\n"
+    return line.encoded + b"\n"
 
 
 class JsonFile:
@@ -125,7 +123,7 @@ class JsonStream:
     def write(self, lines: Sequence[Line]) -> None:
         """Write and flush."""
         for line in lines:
-            priority = f"<{_SYSLOG_PRIORITY[line['level']]}>" if self._for_journald else ""
+            priority = f"<{_SYSLOG_PRIORITY[line.level]}>" if self._for_journald else ""
             self._stream.write(priority + as_json(line).decode())
         self._stream.flush()
 
@@ -145,10 +143,10 @@ class PrettyStream:
     def write(self, lines: Sequence[Line]) -> None:
         """Write and flush."""
         for line in lines:
-            hidden = _NOT_FOR_EYES if line["level"] == events.INFO else ()
-            shown = {name: value for name, value in line.items() if value is not None and name not in hidden}
-            shown["ts"] = line["ts"][11:19]
-            self._stream.write(self._renderer(None, line["level"], shown) + "\n")
+            facts, hidden = line.facts, _NOT_FOR_EYES if line.level == events.INFO else ()
+            shown = {name: value for name, value in facts.items() if value is not None and name not in hidden}
+            shown["ts"] = facts["ts"][11:19]
+            self._stream.write(self._renderer(None, line.level, shown) + "\n")
         self._stream.flush()
 
     def close(self) -> None:
@@ -219,7 +217,7 @@ class LineWriter:
         """Take a line; never blocks."""
         if self._is_closed:
             return
-        if line["level"] == events.DEBUG and self._queue.qsize() >= self._queue_lines:
+        if line.level == events.DEBUG and self._queue.qsize() >= self._queue_lines:
             self._dropped_lines += 1
             return
         self._queue.put(line)
@@ -313,6 +311,7 @@ class StatusLog:
     ) -> None:
         self._now = now
         self._secrets = secrets
+        self._second = (-1, "")
         self._writer = LineWriter(outputs, self._line, queue_lines)
         logger: Any = structlog.wrap_logger(
             self._writer,
@@ -355,22 +354,35 @@ class StatusLog:
         self, _: Any, level: str, facts: MutableMapping[str, Any]
     ) -> tuple[tuple[Line], dict[str, Any]]:
         """The last processor of structlog: what it returns is the call to the writer."""
-        return (self._line(str(facts.pop("event")), level, **facts),), {}
+        return (self._made(str(facts.pop("event")), level, facts),), {}
 
     def _line(self, event: str, level: str, **facts: Any) -> Line:
-        stamp = dt.datetime.fromtimestamp(self._now(), dt.UTC).isoformat(timespec="milliseconds")
-        begin = {"ts": stamp.replace("+00:00", "Z"), "level": level, "event": event}
-        return _redacted({**begin, **facts}, self._secrets())
+        return self._made(event, level, facts)
+
+    def _made(self, event: str, level: str, facts: Mapping[str, Any]) -> Line:
+        line = {"ts": self._stamp(), "level": level, "event": event}
+        line.update(facts)
+        return _redacted(level, line, self._secrets())
+
+    def _stamp(self) -> str:
+        """The instant to the millisecond. Many lines share a second, whose text is made once."""
+        whole, rest_us = divmod(round(self._now() * 1_000_000), 1_000_000)
+        second, text = self._second
+        if second != whole:
+            text = dt.datetime.fromtimestamp(whole, dt.UTC).strftime("%Y-%m-%dT%H:%M:%S")
+            self._second = (whole, text)
+        return f"{text}.{rest_us // 1000:03d}Z"
 
 
-def _redacted(facts: Mapping[str, Any], secrets: Collection[str]) -> Line:
+def _redacted(level: str, facts: Mapping[str, Any], secrets: Collection[str]) -> Line:
     try:
         encoded = msgspec.json.encode(facts)
         if is_clean(encoded, secrets):
-            return Line(facts, encoded)
+            return Line(level, facts, encoded)
     except (TypeError, ValueError):
         pass  # a value that JSON does not know, or text that is no UTF-8: made plain below
-    return Line(redact(facts, secrets))
+    plain = redact(facts, secrets)
+    return Line(level, plain, msgspec.json.encode(plain))
 
 
 def open_status_log(

@@ -30,8 +30,11 @@ def is_clean(line: bytes, secrets: Collection[str] = ()) -> bool:
     Nearly all lines are clean, and looking at each value of each would cost more than writing it. A line with a backslash is
     never called clean here: an escape can stand right before a key and hide it.
     """
-    if b"\\" in line or any(len(run) == _KEY_DIGITS for run in _LONG_HEX_RUN.findall(line)):
+    if b"\\" in line:
         return False
+    for run in _LONG_HEX_RUN.findall(line):
+        if len(run) == _KEY_DIGITS:
+            return False
     if not secrets:
         return True
     lowered = line.decode().lower()
