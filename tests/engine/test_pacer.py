@@ -531,3 +531,16 @@ async def test_a_call_that_cannot_be_covered_by_a_reservation_is_not_sent() -> N
     row.full = True
     with pytest.raises(DiskFullError):
         await sending.begin()
+
+
+async def test_a_call_that_still_waits_for_its_connection_when_the_lane_is_closed_is_not_sent() -> None:
+    clock = FakeClock()
+    row = Row(clock, latency_s=0.5)
+    pacer = pacer_of(clock, row)
+    await pacer.acquire()
+    sending = pacer.sending()
+    await pacer.close()
+    closed_at_s = row.last.reserved_until_s
+    with pytest.raises(LaneClosedError):
+        await sending.begin()
+    assert row.last.reserved_until_s == closed_at_s <= clock.monotonic()

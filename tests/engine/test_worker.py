@@ -381,6 +381,19 @@ async def test_calls_keep_their_distance_as_they_are_sent_also_while_connections
     ] == []
 
 
+async def test_a_stop_while_a_connection_is_being_made_sends_nothing_and_returns_the_item() -> None:
+    rig = EngineRig()
+    rig.http.connect_gate = gate = asyncio.Event()
+    engine = await rig.begin()
+    await rig.until(lambda: rig.http.open_now)
+    rig.supervisor.stop()
+    await rig.clock.sleep(0.1)
+    gate.set()
+    await rig.ended(engine)
+    assert rig.http.requests == []
+    assert {(row.state, row.attempts) for row in rig.manifest.rows.values()} == {(State.DUE, 0)}
+
+
 async def test_before_a_body_in_a_sealed_shelf_changes_its_seal_goes() -> None:
     texts = iter(["a", "b", "c"])
     rig = EngineRig(FakeRegistry(leaves=("list",)), lambda _: Reply(200, book(next(texts))))

@@ -117,11 +117,14 @@ class LanePacer:
         """Return when a durable reservation lies at or beyond this very moment.
 
         Raises:
+            LaneClosedError: the lane was closed: what was not sent before is not sent any more.
             Exception: whatever `save` raised.
         """
-        while (now_s := self._clock.monotonic()) > self._durable_until_s:
+        while (now_s := self._clock.monotonic()) > self._durable_until_s and not self._closed:
             self._reserve_ahead(now_s)
             await self._until_durable(self._changes)
+        if self._closed:
+            raise self._closed_error()
         self._released_until_s = max(self._released_until_s, now_s)
 
     def note_sent(self) -> None:
@@ -179,7 +182,10 @@ class LanePacer:
                 await self._sleep(min(opens_s - now_s, _LONGEST_NAP_S))
             else:
                 await self._until_durable(self._changes)
-        raise LaneClosedError(f"The lane {self._state.name} is closed: filingd is stopping.")
+        raise self._closed_error()
+
+    def _closed_error(self) -> LaneClosedError:
+        return LaneClosedError(f"The lane {self._state.name} is closed: filingd is stopping.")
 
     def _opens_s(self, wanted_s: float, now_s: float) -> float:
         return max(self._pace.opens_at_s(wanted_s, now_s), self._parked_until_s)
@@ -269,6 +275,7 @@ class Sending:
         know how late a call can have been sent.
 
         Raises:
+            LaneClosedError: filingd is stopping; the call must not go out.
             Exception: what the reservation died of; the call must not go out.
         """
         await self._pacer.until_covered()
