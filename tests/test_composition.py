@@ -28,7 +28,7 @@ def configured(store: str, first: str = "05:30", last: str = "06:30") -> Setting
 
 def first_try_at(settings: Settings) -> dt.time:
     assert settings.nbb is not None
-    return app.nbb_rules(settings, settings.nbb).first_try_at
+    return app.nbb_rules(settings, settings.nbb)[0].first_try_at
 
 
 def test_each_installation_has_its_own_moment_for_a_new_day_and_keeps_it() -> None:

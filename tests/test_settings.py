@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from filingd import settings as module
 from filingd.core.errors import ConfigError, ExitCode
+from filingd.registries.nbb.families import AUTHENTIC, FAMILIES, IMPROVED_DATA
 from filingd.registries.nbb.routes import DEFAULT_OPERATIONS
 from filingd.registries.nbb.rules import NbbRules
 from filingd.settings import Settings, parse
@@ -177,7 +178,13 @@ def test_the_demo_can_take_another_store_and_host() -> None:
         (NBB + "calls_per_second = nan\n", "calls_per_second = nan: expected a number above 0"),
         (NBB + "[nbb.paths.extract.json]\npath = '/no/date'\n", "expected a path with one {date} in it"),
         (NBB + "[nbb.paths.extract.json]\naccept = '*/*, a/b'\n", "expected one media type"),
-        (NBB + "[nbb.products.improved]\nkeys = ['env:A']\n", "nbb.products.improved: not yet served by this version"),
+        (NBB + "[nbb.products.authentic-query]\nkeys = ['env:A']\n", "nbb.products.authentic-query: not yet served by this version"),
+        (NBB.replace("since", "improved = ['json']\nsince"), 'nbb.improved = ["json"]: no day can be checked'),
+        (NBB.replace("since", "improved = ['pdf']\nsince"), "nbb.improved"),
+        (
+            NBB.replace("extract", "improved").replace("since", "improved = []\nsince"),
+            "the only subscription is for improved data",
+        ),
         ("[kvk]\n", "kvk: not yet served by this version"),
         ("[http]\nuser_agent = 'Mozilla/5.0'\n", "say honestly who calls"),
         ("[http]\nuser_agent = 'a\\u000d'\n".replace("'", '"'), "only printable ASCII"),
@@ -321,8 +328,38 @@ def test_the_defaults_are_those_of_the_registry() -> None:
 
 def test_every_operation_of_the_registry_can_be_replaced() -> None:
     products = {each.encode_name: module.DatasetPaths for each in msgspec.structs.fields(module.NbbPaths)}
-    datasets = {each.encode_name for each in msgspec.structs.fields(module.DatasetPaths)}
-    assert {(product, dataset) for product in products for dataset in datasets} == set(DEFAULT_OPERATIONS)
+    datasets = {
+        family: {each.encode_name for each in msgspec.structs.fields(paths)}
+        for family, paths in ((AUTHENTIC, module.DatasetPaths), (IMPROVED_DATA, module.ImprovedPaths))
+    }
+    assert products.keys() == set(module.PRODUCTS)
+    replaceable = {
+        (product, dataset)
+        for family in FAMILIES
+        for product in family.products
+        for dataset in datasets[family]
+    }
+    assert replaceable == set(DEFAULT_OPERATIONS)
+
+
+@pytest.mark.parametrize(
+    ("products", "families"),
+    [
+        (("extract",), {"authentic"}),
+        (("authentic-archive",), {"authentic"}),
+        (("improved",), {"improved"}),
+        (("extract", "improved-archive"), {"authentic", "improved"}),
+        (module.PRODUCTS, {"authentic", "improved"}),
+    ],
+)
+def test_a_family_of_days_is_wanted_if_a_product_of_it_is_subscribed(
+    products: tuple[str, ...], families: set[str]
+) -> None:
+    sections = "".join(f"[nbb.products.{name}]\nkeys = ['env:A']\n" for name in products)
+    settings = parse(f"[nbb]\nsince = 2024-01-01\n{sections}", FILE)
+    assert settings.nbb is not None
+    assert {family.name for family in settings.nbb.families} == families
+    assert tuple(settings.subscriptions) == products
 
 
 @pytest.mark.parametrize("since", ["0024-01-01", "1969-12-31", "2101-01-01", "9999-12-31"])

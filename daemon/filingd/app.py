@@ -13,6 +13,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from filingd import __version__
 from filingd.core import events
 from filingd.core.errors import ConfigError, DiskFaultError, StoreLockedError
@@ -68,14 +70,28 @@ def registry_of(settings: Settings) -> Registry:
     return NbbRegistry(nbb_rules(settings, settings.nbb))
 
 
-def nbb_rules(settings: Settings, nbb: NbbSettings) -> NbbRules:
-    """The operator's settings as the registry's rules."""
+def nbb_rules(settings: Settings, nbb: NbbSettings) -> list[NbbRules]:
+    """The operator's settings as the rules of each family of days that has a subscription."""
+    lanes = {name: _lane_spec(name, product) for name, product in settings.subscriptions.items()}
+    common = _nbb_rules(settings, nbb)
+    return [
+        replace(
+            common,
+            family=family,
+            datasets=datasets,
+            products={name: lanes[name] for name in family.products if name in lanes},
+        )
+        for family, datasets in nbb.families.items()
+    ]
+
+
+def _nbb_rules(settings: Settings, nbb: NbbSettings) -> NbbRules:
+    """What is the same for all families."""
     return NbbRules(
         base_url=nbb.base_url,
         since=nbb.since,
         zone=zoneinfo.ZoneInfo(nbb.timezone),
-        products=_products(nbb),
-        datasets=tuple(nbb.authentic),
+        products={},
         operations=_operations(nbb),
         settles_at=nbb.settles_at,
         first_try_at=_first_try_at(nbb, _installation(settings.store.path)),
@@ -119,11 +135,6 @@ def _first_try_at(nbb: NbbSettings, installation: str) -> dt.time:
     return max(dt.time(minute // 60, minute % 60), nbb.first_try_from)
 
 
-def _products(nbb: NbbSettings) -> Mapping[str, LaneSpec]:
-    configured = {"extract": nbb.products.extract, "authentic-archive": nbb.products.authentic_archive}
-    return {name: _lane_spec(name, product) for name, product in configured.items() if product is not None}
-
-
 def _lane_spec(name: str, product: ProductSettings) -> LaneSpec:
     return LaneSpec(
         f"nbb/{name}", product.calls_per_second, product.burst, product.concurrency, tuple(product.keys)
@@ -131,7 +142,7 @@ def _lane_spec(name: str, product: ProductSettings) -> LaneSpec:
 
 
 def _operations(nbb: NbbSettings) -> Mapping[tuple[str, str], Operation]:
-    paths = {"extract": nbb.paths.extract, "authentic-archive": nbb.paths.authentic_archive}
+    paths = nbb.paths.by_product
     operations = dict(DEFAULT_OPERATIONS)
     for (product, dataset), usual in DEFAULT_OPERATIONS.items():
         other = getattr(paths[product], dataset, None)

@@ -22,6 +22,7 @@ from filingd.core import units
 from filingd.core.errors import ConfigError
 from filingd.core.layout import MANIFEST_NAME
 from filingd.core.redaction import redact_text
+from filingd.registries.nbb.families import AUTHENTIC, FAMILIES, IMPROVED_DATA, Family
 from filingd.settings_reader import Problem, Reader, kind_of, unwrap, written
 
 if TYPE_CHECKING:
@@ -65,10 +66,11 @@ MediaType = Annotated[str, Meta(extra={"kind": "media_type"})]
 Count = Annotated[int, Meta(ge=1, le=1_000_000_000)]
 AgeDays = Annotated[int, Meta(ge=1, le=10_000)]
 
-PRODUCTS = ("extract", "authentic-archive")
+PRODUCTS = tuple(product for family in FAMILIES for product in family.products)
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 Dataset = Literal["references", "json", "xbrl", "pdf"]
+ImprovedDataset = Literal["references", "json"]
 
 
 def _says(text: str) -> Meta:
@@ -251,6 +253,22 @@ class NbbProducts(_Section, frozen=True):
         ProductSettings | None,
         _says("The authentic archive: publication days from about 30 days to 3 years ago."),
     ] = field(default=None, name="authentic-archive")
+    improved: Annotated[
+        ProductSettings | None,
+        _says(
+            "Improved data (paid): what the bank read out of PDFs, converted or corrected in about the last 30 days."
+        ),
+    ] = None
+    improved_archive: Annotated[
+        ProductSettings | None,
+        _says("The improved archive: the same from about 30 days to 3 years ago."),
+    ] = field(default=None, name="improved-archive")
+
+    @property
+    def by_name(self) -> dict[str, ProductSettings]:
+        """Those that are subscribed, in the order of `PRODUCTS`."""
+        found = (self.extract, self.authentic_archive, self.improved, self.improved_archive)
+        return {name: product for name, product in zip(PRODUCTS, found, strict=True) if product is not None}
 
 
 class OperationSettings(_Section, frozen=True):
@@ -269,11 +287,26 @@ class DatasetPaths(_Section, frozen=True):
     pdf: OperationSettings | None = None
 
 
+class ImprovedPaths(_Section, frozen=True):
+    """The operations of one product of improved data."""
+
+    references: OperationSettings | None = None
+    json: OperationSettings | None = None
+
+
 class NbbPaths(_Section, frozen=True):
     """Paths and media types that differ from the built-in table."""
 
     extract: DatasetPaths | None = None
     authentic_archive: DatasetPaths | None = field(default=None, name="authentic-archive")
+    improved: ImprovedPaths | None = None
+    improved_archive: ImprovedPaths | None = field(default=None, name="improved-archive")
+
+    @property
+    def by_product(self) -> dict[str, DatasetPaths | ImprovedPaths | None]:
+        """By product, in the order of `PRODUCTS`."""
+        found = (self.extract, self.authentic_archive, self.improved, self.improved_archive)
+        return dict(zip(PRODUCTS, found, strict=True))
 
 
 class NbbSettings(_Section, frozen=True, kw_only=True):
@@ -293,6 +326,10 @@ class NbbSettings(_Section, frozen=True, kw_only=True):
             description="Which datasets of each day are wanted. `references` is needed to seal a day.",
         ),
     ] = ("references", "json", "xbrl", "pdf")
+    improved: Annotated[
+        tuple[ImprovedDataset, ...],
+        _says("The same for improved data, if a product for it is subscribed. Empty: none of it is wanted."),
+    ] = ("references", "json")
     products: Annotated[NbbProducts, _says("The subscriptions.")] = field(default_factory=NbbProducts)
     request_id: Annotated[
         bool, _says("Send a fresh X-Request-Id with each call; it is what you quote to the bank's support.")
@@ -361,6 +398,17 @@ class NbbSettings(_Section, frozen=True, kw_only=True):
         default_factory=NbbPaths
     )
 
+    @property
+    def families(self) -> dict[Family, tuple[str, ...]]:
+        """The families of days that are wanted and have a subscription, with the datasets that are wanted of each."""
+        datasets = {AUTHENTIC: self.authentic, IMPROVED_DATA: self.improved}
+        subscribed = self.products.by_name.keys()
+        return {
+            family: tuple(wanted)
+            for family, wanted in datasets.items()
+            if wanted and not subscribed.isdisjoint(family.products)
+        }
+
     def problems(self) -> Iterator[Problem]:
         """Rules between the fields."""
         yield from self._dataset_problems()
@@ -371,16 +419,17 @@ class NbbSettings(_Section, frozen=True, kw_only=True):
                 "products",
                 "no subscription is configured; write [nbb.products.extract] with `keys`, or remove [nbb]",
             )
+        elif not self.families:
+            yield Problem("improved", "the only subscription is for improved data; name datasets of it", "[]")
 
     def _dataset_problems(self) -> Iterator[Problem]:
-        if "references" not in self.authentic:
-            yield Problem(
-                "authentic",
-                'no day can be checked without its references; add "references"',
-                written(self.authentic),
-            )
-        if len(set(self.authentic)) < len(self.authentic):
-            yield Problem("authentic", "a dataset stands there twice; remove one", written(self.authentic))
+        for name in ("authentic", "improved"):
+            datasets = getattr(self, name)
+            if datasets and "references" not in datasets:
+                problem = 'no day can be checked without its references; add "references"'
+                yield Problem(name, problem, written(datasets))
+            if len(set(datasets)) < len(datasets):
+                yield Problem(name, "a dataset stands there twice; remove one", written(datasets))
 
     def _hour_problems(self) -> Iterator[Problem]:
         for early, late in itertools.pairwise(("settles_at", "first_try_from", "first_try_until")):
@@ -434,16 +483,13 @@ class Settings(_Section, frozen=True):
 
     @property
     def key_references(self) -> dict[str, tuple[str, ...]]:
-        """Where the keys of each subscribed product are, by lane: `nbb/extract`, `nbb/authentic-archive`."""
+        """Where the keys of each subscribed product are, by lane, such as `nbb/extract`."""
         return {f"nbb/{name}": product.keys for name, product in self.subscriptions.items()}
 
     @property
     def subscriptions(self) -> dict[str, ProductSettings]:
-        """What is subscribed at NBB CBSO, by product: `extract`, `authentic-archive`."""
-        if self.nbb is None:
-            return {}
-        found = (self.nbb.products.extract, self.nbb.products.authentic_archive)
-        return {name: product for name, product in zip(PRODUCTS, found, strict=True) if product is not None}
+        """What is subscribed at NBB CBSO, by product (see `PRODUCTS`)."""
+        return self.nbb.products.by_name if self.nbb is not None else {}
 
     def overridden(self, *, store_path: Path | None = None, nbb_base_url: str | None = None) -> Settings:
         """The same settings for another store or another host (the demo, a rehearsal)."""
@@ -463,10 +509,7 @@ _LATER = "not yet served by this version of filingd; remove it"
 NOT_SERVED: dict[str, str] = dict.fromkeys(
     (
         "kvk",
-        "nbb.improved",
         "nbb.products.authentic-query",
-        "nbb.products.improved",
-        "nbb.products.improved-archive",
     ),
     _LATER,
 )

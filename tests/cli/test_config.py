@@ -38,7 +38,9 @@ def test_check_says_what_is_configured_and_that_keys_are_there_without_printing_
     assert run(["config", "check", "--config", str(file)]) == ExitCode.OK
     said = capsys.readouterr().out
     assert f"{file} is sound." in said
-    assert "https://ws.cbso.nbb.be, since 2024-01-01: references, json, xbrl, pdf" in said
+    assert "https://ws.cbso.nbb.be, since 2024-01-01" in said
+    assert "authentic: references, json, xbrl, pdf" in said
+    assert "improved" not in said
     assert "extract: 1 calls/s, burst 1, 1 at once" in said
     assert "env:EXTRACT_1: present" in said
     assert KEY not in said

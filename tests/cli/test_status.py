@@ -320,7 +320,7 @@ def test_the_calendar_words_a_waiting_dataset_as_the_judgement_of_its_day_does(
     items = [item("2026-11-10", "references", State.DUE)]
     items += [item("2026-11-10", name, state, reason=reason) for name in ("json", "xbrl", "pdf")]
     holdings = {leaf_of(each.key): Holding(each) for each in items}
-    judged = sealing.judge(app.nbb_rules(stage.settings, nbb), "nbb/authentic/2026-11-10", holdings, NOW)
+    judged = sealing.judge(app.nbb_rules(stage.settings, nbb)[0], "nbb/authentic/2026-11-10", holdings, NOW)
     assert coverage.live_reasons(items) == judged.reasons
 
 

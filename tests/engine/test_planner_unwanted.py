@@ -31,7 +31,7 @@ class Plans:
 
     async def plan(self, **configured: Any) -> int:
         """What a daemon with these rules plans at its start."""
-        registry = NbbRegistry(rules(EXTRACT, **configured))
+        registry = NbbRegistry([rules(EXTRACT, **configured)])
         return await Planner(registry, self.manifest, self.clock, self.log, 300.0, self.changed.update).plan()
 
     def scheduled(self) -> list[Item]:

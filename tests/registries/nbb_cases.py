@@ -22,8 +22,8 @@ from filingd.core.model import (
     State,
     Version,
 )
-from filingd.registries.nbb import timeline
-from filingd.registries.nbb.rules import DATASETS, NbbRules
+from filingd.registries.nbb.families import AUTHENTIC
+from filingd.registries.nbb.rules import NbbRules
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -32,6 +32,7 @@ BRUSSELS = ZoneInfo("Europe/Brussels")
 HOUR_S = 3600.0
 DAY_S = 24 * HOUR_S
 EXTRACT, ARCHIVE = "extract", "authentic-archive"
+DATASETS = AUTHENTIC.datasets
 FRIDAY = dt.date(2026, 11, 20)  # an ordinary working day
 SUNDAY = dt.date(2026, 11, 15)
 
@@ -61,7 +62,7 @@ def item_for(
     state: State = State.ACTIVE,
     **more: Any,
 ) -> Item:
-    return Item(timeline.key_for(day, dataset), f"nbb/{product}", state, **more)
+    return Item(AUTHENTIC.key_for(day, dataset), f"nbb/{product}", state, **more)
 
 
 def attempt_by(product: str, dataset: str = "references") -> Attempt:
@@ -105,7 +106,7 @@ def holding(
     **more: Any,
 ) -> Holding:
     """A dataset as the manifest and the disk hold it; a body with these members if it is stored."""
-    key = timeline.key_for(day, dataset)
+    key = AUTHENTIC.key_for(day, dataset)
     if state not in {State.STORED, State.RECHECKING}:
         return Holding(Item(key, "nbb/extract", state, **more))
     digest = hashlib.sha256(key.encode()).digest()

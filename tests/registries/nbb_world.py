@@ -121,7 +121,7 @@ class Mirror:
     """The copy of one day."""
 
     def __init__(self, configured: NbbRules, bank: Bank, now: float) -> None:
-        self.registry = NbbRegistry(replace(configured, since=bank.day))
+        self.registry = NbbRegistry([replace(configured, since=bank.day)])
         self.bank = bank
         self.now = now
         self.items: dict[str, Item] = {}

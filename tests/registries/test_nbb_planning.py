@@ -13,11 +13,24 @@ from msgspec.structs import replace
 from filingd.core.lifecycle import Event, next_state
 from filingd.core.model import Item, State
 from filingd.registries.nbb import planning, timeline
-from filingd.registries.nbb.rules import DATASETS, NbbRules
-from registries.nbb_cases import ARCHIVE, BRUSSELS, DAY_S, EXTRACT, FRIDAY, at, at_age, item_for, rules
+from filingd.registries.nbb.families import AUTHENTIC
+from registries.nbb_cases import (
+    ARCHIVE,
+    BRUSSELS,
+    DATASETS,
+    DAY_S,
+    EXTRACT,
+    FRIDAY,
+    at,
+    at_age,
+    item_for,
+    rules,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from filingd.registries.nbb.rules import NbbRules
 
 SINCE = dt.date(2026, 11, 16)
 NOW = at("2026-11-22 12:00")
@@ -46,7 +59,7 @@ def test_every_calendar_day_is_expected_weekends_and_holidays_included() -> None
 
 def test_each_dataset_of_each_day_is_its_own_item() -> None:
     keys = planning.expected_keys(rules(since=dt.date(2026, 11, 20)), NOW)
-    assert keys == [timeline.key_for(dt.date(2026, 11, day), name) for day in (20, 21) for name in DATASETS]
+    assert keys == [AUTHENTIC.key_for(dt.date(2026, 11, day), name) for day in (20, 21) for name in DATASETS]
 
 
 @pytest.mark.parametrize(
@@ -328,7 +341,7 @@ def test_what_is_wanted_again_too_late_says_so_once() -> None:
 
 @pytest.mark.parametrize("state", [State.DUE, State.QUARANTINED])
 def test_what_a_clock_that_was_ahead_put_off_is_taken_up_again(state: State) -> None:
-    key = timeline.key_for(dt.date(2026, 11, 20), "json")
+    key = AUTHENTIC.key_for(dt.date(2026, 11, 20), "json")
     put_off = Item(
         key,
         EXTRACT,
@@ -346,7 +359,7 @@ def test_what_a_clock_that_was_ahead_put_off_is_taken_up_again(state: State) -> 
 
 
 def test_a_wait_that_the_rules_allow_is_left_alone() -> None:
-    key = timeline.key_for(dt.date(2026, 11, 20), "json")
+    key = AUTHENTIC.key_for(dt.date(2026, 11, 20), "json")
     waits = Item(
         key,
         EXTRACT,

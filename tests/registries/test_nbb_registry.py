@@ -11,15 +11,14 @@ from hypothesis import strategies as st
 
 from filingd import ports
 from filingd.core.model import Answer, ResponseHead, Throttled
-from filingd.registries.nbb import timeline
+from filingd.registries.nbb.families import AUTHENTIC
 from filingd.registries.nbb.registry import NbbRegistry
-from filingd.registries.nbb.rules import DATASETS
-from registries.nbb_cases import EXTRACT, FRIDAY, at_age, attempt_by, item_for, rules
+from registries.nbb_cases import DATASETS, EXTRACT, FRIDAY, at_age, attempt_by, item_for, rules
 
 if TYPE_CHECKING:
     import datetime as dt
 
-REGISTRY = NbbRegistry(rules())
+REGISTRY = NbbRegistry([rules()])
 
 
 def test_it_is_a_registry() -> None:
@@ -37,7 +36,7 @@ def test_each_subscription_is_a_lane() -> None:
 
 def test_the_parts_are_bound_to_the_rules() -> None:
     now = at_age(FRIDAY, 1)
-    assert REGISTRY.expected(now)[-1] == timeline.key_for(FRIDAY, "pdf")
+    assert REGISTRY.expected(now)[-1] == AUTHENTIC.key_for(FRIDAY, "pdf")
     assert len(REGISTRY.plan(now, {})) == len(REGISTRY.expected(now))
     busy = Answer(ResponseHead(429, {"retry-after": "5"}))
     assert REGISTRY.interpret(item_for(FRIDAY), attempt_by(EXTRACT), busy, {}, now) == Throttled("rate", 5.0)
@@ -46,7 +45,7 @@ def test_the_parts_are_bound_to_the_rules() -> None:
 
 def test_only_references_are_looked_into() -> None:
     for dataset in DATASETS:
-        plan = REGISTRY.body_plan(timeline.key_for(FRIDAY, dataset))
+        plan = REGISTRY.body_plan(AUTHENTIC.key_for(FRIDAY, dataset))
         assert plan.accept == {"zip", "empty_zip", "empty"}
         assert (plan.inspector is not None) == (dataset == "references")
 
@@ -58,7 +57,7 @@ def test_a_body_lies_under_year_month_and_day() -> None:
 
 @given(day=st.dates(), dataset=st.sampled_from(DATASETS))
 def test_target_and_key_are_inverse(day: dt.date, dataset: str) -> None:
-    key = timeline.key_for(day, dataset)
+    key = AUTHENTIC.key_for(day, dataset)
     assert REGISTRY.key_of(REGISTRY.target(key)) == key
 
 
@@ -77,7 +76,8 @@ def test_target_and_key_are_inverse(day: dt.date, dataset: str) -> None:
         "nbb/authentic/2026/11/2026-11-20/json.zip\n",
         "nbb/authentic/\u0662026/11/2026-11-20/json.zip",
         "versions/nbb/authentic/2026/11/2026-11-20/json.zip",
-        "nbb/improved/2026/11/2026-11-20/json.zip",
+        "nbb/improved/2026/11/2026-11-20/pdf.zip",
+        "nbb/invented/2026/11/2026-11-20/json.zip",
         "",
     ],
 )

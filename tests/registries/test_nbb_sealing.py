@@ -13,8 +13,8 @@ from msgspec.structs import replace
 from filingd.core.model import Holding, Judgement, State
 from filingd.core.seal import seal_text
 from filingd.registries.nbb import sealing
-from filingd.registries.nbb.rules import DATASETS, NbbRules
 from registries.nbb_cases import (
+    DATASETS,
     DAY_S,
     FRIDAY,
     HOUR_S,
@@ -30,6 +30,8 @@ from registries.nbb_cases import (
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from filingd.registries.nbb.rules import NbbRules
 
 GROUP = f"nbb/authentic/{FRIDAY.isoformat()}"
 NOW = at_age(FRIDAY, 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import itertools
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -12,8 +13,22 @@ from hypothesis import strategies as st
 from filingd.core import calendar
 from filingd.core.model import Attempt, Deferral, State
 from filingd.registries.nbb import requests, timeline
-from filingd.registries.nbb.rules import DATASETS, NbbRules
-from registries.nbb_cases import ARCHIVE, BRUSSELS, EXTRACT, FRIDAY, SUNDAY, at, at_age, item_for, rules
+from filingd.registries.nbb.families import AUTHENTIC
+from registries.nbb_cases import (
+    ARCHIVE,
+    BRUSSELS,
+    DATASETS,
+    EXTRACT,
+    FRIDAY,
+    SUNDAY,
+    at,
+    at_age,
+    item_for,
+    rules,
+)
+
+if TYPE_CHECKING:
+    from filingd.registries.nbb.rules import NbbRules
 
 DAYS = st.dates(dt.date(2020, 1, 1), dt.date(2040, 12, 31))
 PRODUCT_SETS = st.sampled_from([(EXTRACT,), (ARCHIVE,), (EXTRACT, ARCHIVE)])
@@ -340,7 +355,7 @@ def test_a_day_keeps_its_dataset_order_within_a_backfill() -> None:
 
 
 def test_names_read_back() -> None:
-    key = timeline.key_for(SUNDAY, "pdf")
+    key = AUTHENTIC.key_for(SUNDAY, "pdf")
     assert key == "nbb/authentic/2026-11-15/pdf"
     assert timeline.day_of(key) == timeline.day_of("nbb/authentic/2026-11-15") == SUNDAY
     assert item_for(SUNDAY).state is State.ACTIVE

@@ -66,7 +66,7 @@ def _nbb_report(settings: Settings, nbb: NbbSettings) -> dict[str, Any]:
     return {
         "base_url": nbb.base_url,
         "since": nbb.since.isoformat(),
-        "authentic": list(nbb.authentic),
+        "datasets": {family.name: list(datasets) for family, datasets in nbb.families.items()},
         "products": {name: _product_report(product) for name, product in settings.subscriptions.items()},
     }
 
@@ -99,10 +99,11 @@ def _remarks(settings: Settings) -> Iterator[str]:
     if settings.nbb is None:
         yield "No registry is configured: there is nothing to mirror. Write an [nbb] section."
         return
-    if settings.nbb.products.extract is None:
-        yield "nbb.products.extract is not configured: days younger than about a month come late, from the archive."
-    if settings.nbb.products.authentic_archive is None:
-        yield "nbb.products.authentic-archive is not configured: days older than about a month cannot be had."
+    for family in settings.nbb.families:
+        if family.current not in settings.subscriptions:
+            yield f"nbb.products.{family.current} is not configured: days younger than about a month come late, from the archive."
+        if family.archive not in settings.subscriptions:
+            yield f"nbb.products.{family.archive} is not configured: days older than about a month cannot be had."
 
 
 def _told(report: Mapping[str, Any]) -> Iterator[str]:
@@ -111,7 +112,9 @@ def _told(report: Mapping[str, Any]) -> Iterator[str]:
     yield f"  log         {report['log']}"
     yield f"  user agent  {report['user_agent']}"
     if nbb := report["nbb"]:
-        yield f"  nbb         {nbb['base_url']}, since {nbb['since']}: {', '.join(nbb['authentic'])}"
+        yield f"  nbb         {nbb['base_url']}, since {nbb['since']}"
+        for family, datasets in nbb["datasets"].items():
+            yield f"    {family}: {', '.join(datasets)}"
         for name, product in nbb["products"].items():
             yield (
                 f"    {name}: {product['calls_per_second']:g} calls/s, burst {product['burst']}, "

@@ -103,7 +103,7 @@ def expected_days(settings: Settings, now: float) -> dict[str, dt.date]:
         return {}
     yesterday = calendar.later_by(calendar.day_at(now, zoneinfo.ZoneInfo(settings.nbb.timezone)), -1)
     days = calendar.days_from(settings.nbb.since, yesterday)
-    return {f"{NBB_FAMILY}/{day.isoformat()}": day for day in days}
+    return {f"{family.path}/{day.isoformat()}": day for family in settings.nbb.families for day in days}
 
 
 def known_days(settings: Settings, reader: ManifestReader, now: float, first: dt.date | None) -> list[Day]:
@@ -114,10 +114,11 @@ def known_days(settings: Settings, reader: ManifestReader, now: float, first: dt
     nbb = settings.nbb
     proof = Proof(nbb.empty_confirmations, nbb.empty_interval_s) if nbb else Proof(2, 6 * 3600.0)
     wanted = expected_days(settings, now)
+    datasets_of = {family.path: datasets for family, datasets in nbb.families.items()} if nbb else {}
     groups = [group for group in reader.groups("") if group.key in wanted]
 
     def items_of(group: str) -> list[Item]:
-        datasets = nbb.authentic if nbb else ()
+        datasets = datasets_of.get(group.rpartition("/")[0], ())
         found = {leaf_of(item.key): item for item in reader.group_items(group)}
         return [found[dataset] for dataset in datasets if dataset in found]
 

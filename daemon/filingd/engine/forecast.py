@@ -87,9 +87,14 @@ def calls_by_lane_and_route(calls: Sequence[Call]) -> dict[str, dict[str, int]]:
 
 
 def mean_bytes(known: Mapping[str, Item]) -> dict[str, float]:
-    """The mean size of a stored body by dataset, where there are enough of them; empty items count as none."""
+    """The mean size of a stored body by series, where there are enough of them; empty items count as none."""
     sizes: dict[str, list[int]] = {}
     for item in known.values():
         if item.state in HOLDING_STATES | EMPTY_STATES:
-            sizes.setdefault(leaf_of(item.key), []).append(item.size_bytes or 0)
-    return {leaf: sum(seen) / len(seen) for leaf, seen in sizes.items() if len(seen) >= _SAMPLES_WANTED}
+            sizes.setdefault(series_of(item.key), []).append(item.size_bytes or 0)
+    return {series: sum(seen) / len(seen) for series, seen in sizes.items() if len(seen) >= _SAMPLES_WANTED}
+
+
+def series_of(key: str) -> str:
+    """What an item is one of many of: `authentic/json`."""
+    return f"{key.split('/', 2)[1]}/{leaf_of(key)}"

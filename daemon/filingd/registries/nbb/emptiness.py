@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from filingd.core.model import EMPTY_STATES, HOLDING_STATES, Absent, Nothing, NotYet, State
 from filingd.registries.nbb import timeline
-from filingd.registries.nbb.payloads import STRUCTURED_DATASETS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -92,7 +91,8 @@ def _of_references(question: Question, *, refused: bool) -> tuple[str, bool]:
     if any(sibling.item.state in HOLDING_STATES for sibling in _documents(question)):
         return DOCUMENTS_WITHOUT_REFERENCES, False
     is_known = day in rules.known_empty_days
-    if not is_known and rules.expect_filings_on_working_days and timeline.is_working_day(day):
+    expects_some = rules.family.publishes_daily and rules.expect_filings_on_working_days
+    if not is_known and expects_some and timeline.is_working_day(day):
         return NOTHING_ON_A_WORKING_DAY, False
     if _may_be_elsewhere(question, refused=refused):
         return AT_WINDOW_EDGE, False
@@ -107,7 +107,7 @@ def _of_documents(question: Question, *, refused: bool) -> tuple[str, bool]:
         at_edge = _may_be_elsewhere(question, refused=refused)
         return (AT_WINDOW_EDGE, False) if at_edge else ("nothing_published", True)
     facts = references.version.facts if references.version else {}
-    if question.dataset in STRUCTURED_DATASETS and _holds_only_pdf_filings(facts):
+    if question.dataset in question.rules.family.not_of_pdf and _holds_only_pdf_filings(facts):
         return "only_pdf_filings", True
     return MISSING_THOUGH_LISTED, False
 

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from filingd.core.model import Member
 
-STRUCTURED_DATASETS = frozenset({"json", "xbrl"})  # a filing made as PDF has none of these
 # Section 7.2, all nineteen, as `folded` spells them.
 KNOWN_FIELDS = frozenset(
     {
@@ -35,6 +34,11 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _MAX_UNKNOWN_FIELDS = 20  # enough to see what changed, bounded whatever arrives
 _MAX_FIELD_NAME = 60
 _EXTENSIONS = frozenset({".json", ".xbrl", ".pdf"})
+AUTHENTIC_DATA = "authentic"  # what a row says that does not say it is improved
+# Section 6.6: what the bank made of a filing, as `DataVersion` says it.
+EXTRACTED, CONVERTED, CORRECTED = "pdf_extracted", "euro_converted", "corrected"
+UNKNOWN_KIND = "?"
+_LABEL_ENDS = {"ocr-authentic": EXTRACTED, "euro-authentic": CONVERTED, "corrected": CORRECTED}  # section 8
 
 
 class PayloadError(FilingdError):
@@ -61,7 +65,8 @@ def is_pdf_only(model_type: str) -> bool:
 
 
 class ReferencesInspector:
-    """Reads every JSON member of a references zip while it passes; notes reference and model of each filing in it.
+    """Reads every JSON member of a references zip while it passes; notes reference, model and data version of each
+    filing in it.
 
     A member of another kind is left alone; having no note, it keeps the day open (see `strangers_in`).
     """
@@ -80,7 +85,8 @@ class ReferencesInspector:
         return name.lower().endswith(".json")
 
     def member(self, name: str, data: bytes) -> str | None:
-        """Take one member: an object, or a list of them. The note has one line `reference model` for each.
+        """Take one member: an object, or a list of them. The note has one line for each: `reference model`, and
+        the data version behind it where that is another than authentic.
 
         Raises:
             PayloadError: it is no JSON, or nothing in it is known.
@@ -117,9 +123,11 @@ class ReferencesInspector:
         if not _is_word(reference):
             raise PayloadError(f"{name} in the references zip has no usable reference number.")
         model = fields.get("modeltype")
+        data_version = _data_version(fields.get("dataversion"))
         self._count(fields, has_model=_is_word(model))
         self._note_fields(record)
-        return f"{reference} {model if _is_word(model) else NO_MODEL}"
+        line = f"{reference} {model if _is_word(model) else NO_MODEL}"
+        return line if data_version == AUTHENTIC_DATA else f"{line} {data_version}"
 
     def _count(self, fields: Mapping[str, object], *, has_model: bool) -> None:
         self._filings += 1
@@ -143,10 +151,15 @@ def filings_of(members: Iterable[Member]) -> dict[str, str]:
     A filing that is listed twice counts as filed as PDF only if both lines say so: the more is expected of the zips.
     """
     found: dict[str, str] = {}
-    for reference, model in _noted(members):
+    for reference, model, _ in _noted(members):
         if reference not in found or is_pdf_only(found[reference]):
             found[reference] = model
     return found
+
+
+def improvements_of(members: Iterable[Member]) -> frozenset[tuple[str, str]]:
+    """Reference number and data version of every line of an improved references zip, from the notes of its inspector."""
+    return frozenset((reference, data_version) for reference, _, data_version in _noted(members))
 
 
 def strangers_in(members: Iterable[Member]) -> tuple[str, ...]:
@@ -154,11 +167,17 @@ def strangers_in(members: Iterable[Member]) -> tuple[str, ...]:
     return tuple(member.name for member in _files(members) if not member.note)
 
 
-def _noted(members: Iterable[Member]) -> Iterator[tuple[str, str]]:
+def _noted(members: Iterable[Member]) -> Iterator[tuple[str, str, str]]:
     for member in members:
         for line in member.note.split("\n") if member.note else ():
-            reference, _, model = line.partition(" ")
-            yield reference, model
+            reference, _, rest = line.partition(" ")
+            model, _, data_version = rest.partition(" ")
+            yield reference, model, data_version or AUTHENTIC_DATA
+
+
+def _data_version(value: object) -> str:
+    """As `DataVersion` says it, in small letters and in one word; what is not said is authentic."""
+    return "_".join(value.lower().split()) if isinstance(value, str) and value.strip() else AUTHENTIC_DATA
 
 
 def _is_word(value: object) -> bool:
@@ -190,6 +209,44 @@ def documents_in(dataset: str, members: Iterable[Member]) -> Documents:
             found[reference] += 1
     repeated = tuple(sorted(reference for reference, count in found.items() if count > 1))
     return Documents(frozenset(found), repeated, tuple(strangers))
+
+
+@dataclass(frozen=True, slots=True)
+class Improvements:
+    """What an improved JSON zip holds: reference numbers with the kinds their labels speak of.
+
+    `of_unknown_kind` counts the members of each label nobody knows yet; they stand for any kind of their filing.
+    """
+
+    kinds: Mapping[str, frozenset[str]]  # by reference
+    of_unknown_kind: Mapping[str, int]  # by label
+    strangers: tuple[str, ...]
+
+    def has(self, reference: str, kind: str) -> bool:
+        """Whether some member may be what the line of a filing speaks of."""
+        return not self.kinds.get(reference, frozenset()).isdisjoint({kind, UNKNOWN_KIND})
+
+
+def improvements_in(members: Iterable[Member]) -> Improvements:
+    """The improved documents of a zip, told by the names of its members: `{ref}-{label}.json` (section 8)."""
+    kinds: dict[str, set[str]] = {}
+    unknown: Counter[str] = Counter()
+    strangers: list[str] = []
+    for member in _files(members):
+        reference = reference_of(member.name)
+        if reference is None or not _may_be("json", member.name):
+            strangers.append(member.name)
+            continue
+        label = _base_name(member.name).rpartition(".")[0].removeprefix(reference).strip("-").lower()
+        kind = _kind_of_label(label)
+        kinds.setdefault(reference, set()).add(kind)
+        unknown[label] += kind == UNKNOWN_KIND
+    held = {reference: frozenset(found) for reference, found in kinds.items()}
+    return Improvements(held, dict(+unknown), tuple(strangers))
+
+
+def _kind_of_label(label: str) -> str:
+    return next((kind for end, kind in _LABEL_ENDS.items() if label.endswith(end)), UNKNOWN_KIND)
 
 
 def _may_be(dataset: str, name: str) -> bool:

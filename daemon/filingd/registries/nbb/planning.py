@@ -14,7 +14,7 @@ from filingd.registries.nbb.emptiness import OLD_DAYS_FACTOR
 from filingd.registries.nbb.rules import DAY_S
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from filingd.registries.nbb.rules import NbbRules
     from filingd.registries.nbb.timeline import Place
@@ -29,7 +29,7 @@ def expected_keys(rules: NbbRules, now: float) -> list[str]:
     """Every dataset of every calendar day from `since` to yesterday, weekends included, oldest first."""
     yesterday = calendar.later_by(calendar.day_at(now, rules.zone), -1)
     return [
-        timeline.key_for(day, dataset)
+        rules.family.key_for(day, dataset)
         for day in calendar.days_from(rules.since, yesterday)
         for dataset in rules.datasets
     ]
@@ -42,7 +42,15 @@ def plan(rules: NbbRules, now: float, known: Mapping[str, Item]) -> Sequence[Cha
     """
     wanted = dict.fromkeys(expected_keys(rules, now))
     changes = [_planned(rules, key, known.get(key), now) for key in wanted]
-    changes += [_dropped(item) for key, item in known.items() if key not in wanted]
+    return [
+        *(change for change in changes if change is not None),
+        *dropped(item for key, item in known.items() if key not in wanted),
+    ]
+
+
+def dropped(unwanted: Iterable[Item]) -> list[Change]:
+    """What has to change so that items nobody wants any more are left alone."""
+    changes = (_dropped(item) for item in unwanted)
     return [change for change in changes if change is not None]
 
 

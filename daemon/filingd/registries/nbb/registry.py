@@ -6,9 +6,11 @@ import datetime as dt
 import re
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from filingd.core.model import State, leaf_of
 from filingd.registries.nbb import answers, planning, requests, sealing, timeline
-from filingd.registries.nbb.rules import DATASETS
+from filingd.registries.nbb.families import FAMILIES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,63 +29,85 @@ if TYPE_CHECKING:
     )
     from filingd.registries.nbb.rules import NbbRules
 
+_FAMILY_BY_NAME = {family.name: family for family in FAMILIES}
 _TARGET = re.compile(
-    rf"{timeline.FAMILY}/\d{{4}}/\d\d/(?P<day>\d{{4}}-\d\d-\d\d)/(?P<dataset>{'|'.join(DATASETS)})\.zip",
-    re.ASCII,
+    r"nbb/(?P<family>[a-z]+)/\d{4}/\d\d/(?P<day>\d{4}-\d\d-\d\d)/(?P<dataset>[a-z]+)\.zip", re.ASCII
 )
 
 
 class NbbRegistry:
-    """The registry of the National Bank of Belgium's Central Balance Sheet Office."""
+    """The registry of the National Bank of Belgium's Central Balance Sheet Office.
+
+    Each family of days has rules of its own. What the manifest holds of a family that is not wanted any more stays and
+    can be judged; nothing of it is expected or asked for.
+    """
 
     name = "nbb"
 
-    def __init__(self, rules: NbbRules) -> None:
-        self._rules = rules
+    def __init__(self, families: Sequence[NbbRules]) -> None:
+        """The rules of each family that is wanted; at least one."""
+        self._wanted = {rules.family.name: rules for rules in families}
+        self._unwanted = {
+            family.name: replace(families[0], family=family, datasets=family.datasets, products={})
+            for family in FAMILIES
+            if family.name not in self._wanted
+        }
+
+    def _rules(self, key: str) -> NbbRules:
+        family = key.split("/", 2)[1]
+        return self._wanted.get(family) or self._unwanted[family]
 
     def lanes(self) -> Sequence[LaneSpec]:
         """One lane per subscribed product."""
-        return list(self._rules.products.values())
+        return [lane for rules in self._wanted.values() for lane in rules.products.values()]
 
     def expected(self, now: float) -> Sequence[str]:
-        return planning.expected_keys(self._rules, now)
+        return [key for rules in self._wanted.values() for key in planning.expected_keys(rules, now)]
 
     def plan(self, now: float, known: Mapping[str, Item]) -> Sequence[Change]:
-        return planning.plan(self._rules, now, known)
+        by_family: dict[str, dict[str, Item]] = {}
+        for key, item in known.items():
+            by_family.setdefault(key.split("/", 2)[1], {})[key] = item
+        changes: list[Change] = []
+        for name, rules in self._wanted.items():
+            changes += planning.plan(rules, now, by_family.pop(name, {}))
+        for unwanted in by_family.values():
+            changes += planning.dropped(unwanted.values())
+        return changes
 
     def request(self, item: Item, now: float) -> Attempt | Deferral:
-        return requests.request(self._rules, item, now)
+        return requests.request(self._rules(item.key), item, now)
 
     def interpret(
         self, item: Item, attempt: Attempt, answer: Answer, siblings: Mapping[str, Holding], now: float
     ) -> Verdict:
-        return answers.interpret(self._rules, item, attempt, answer, siblings, now)
+        return answers.interpret(self._rules(item.key), item, attempt, answer, siblings, now)
 
     def judge(
         self, group: str, holdings: Mapping[str, Holding], now: float, twin: str | None = None
     ) -> Judgement:
-        return sealing.judge(self._rules, group, holdings, now, twin)
+        return sealing.judge(self._rules(group), group, holdings, now, twin)
 
     def target(self, key: str) -> str:
         day = timeline.day_of(key).isoformat()
-        return f"{timeline.FAMILY}/{day[:4]}/{day[5:7]}/{day}/{leaf_of(key)}.zip"
+        return f"{self._rules(key).family.path}/{day[:4]}/{day[5:7]}/{day}/{leaf_of(key)}.zip"
 
     def key_of(self, target: str) -> str | None:
         found = _TARGET.fullmatch(target)
-        day = _date(found["day"]) if found else None
-        if found is None or day is None:
+        family, day = (_FAMILY_BY_NAME.get(found["family"]), _date(found["day"])) if found else (None, None)
+        if found is None or family is None or day is None or found["dataset"] not in family.datasets:
             return None
-        key = timeline.key_for(day, found["dataset"])
+        key = family.key_for(day, found["dataset"])
         return key if self.target(key) == target else None
 
     def body_plan(self, key: str) -> BodyPlan:
-        return requests.body_plan(self._rules, leaf_of(key))
+        return requests.body_plan(self._rules(key), leaf_of(key))
 
     def recheck_at(self, item: Item, after_at: float) -> float | None:
         # As when it was proven empty: if the references change, they ask for the documents.
         if item.state is State.EMPTY and leaf_of(item.key) != timeline.REFERENCES:
             return None
-        return timeline.next_recheck_at(self._rules, timeline.day_of(item.key), after_at)
+        return timeline.next_recheck_at(self._rules(item.key), timeline.day_of(item.key), after_at)
 
 
 def _date(text: str) -> dt.date | None:

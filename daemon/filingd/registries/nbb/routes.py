@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 EXTRACT = "extract"
 AUTHENTIC_ARCHIVE = "authentic-archive"
+IMPROVED = "improved"
+IMPROVED_ARCHIVE = "improved-archive"
 KEY_HEADER = "NBB-CBSO-Subscription-Key"  # section 4.1
 REQUEST_ID_HEADER = "X-Request-Id"
 
@@ -22,7 +24,7 @@ class Operation(msgspec.Struct, frozen=True):
     accept: str
 
 
-# The archive has no `/batch/` in its paths: one source for the references, two for the documents.
+# The archives have no `/batch/` in their paths, the improved one no `/improved` behind either: few sources say so.
 DEFAULT_OPERATIONS: Mapping[tuple[str, str], Operation] = {
     (EXTRACT, "references"): Operation("/extracts/batch/{date}/references", "application/x.zip+json"),
     (EXTRACT, "json"): Operation("/extracts/batch/{date}/accountingData", "application/x.zip+jsonxbrl"),
@@ -39,5 +41,17 @@ DEFAULT_OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ),
     (AUTHENTIC_ARCHIVE, "pdf"): Operation(
         "/authentic-archive/{date}/accountingData", "application/x.zip+pdf"
+    ),
+    (IMPROVED, "references"): Operation(
+        "/improved/batch/{date}/references/improved", "application/x.zip+json"
+    ),
+    (IMPROVED, "json"): Operation(
+        "/improved/batch/{date}/accountingData/improved", "application/x.zip+jsonxbrl"
+    ),
+    (IMPROVED_ARCHIVE, "references"): Operation(
+        "/improved-archive/{date}/references", "application/x.zip+json"
+    ),
+    (IMPROVED_ARCHIVE, "json"): Operation(
+        "/improved-archive/{date}/accountingData", "application/x.zip+jsonxbrl"
     ),
 }

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from filingd.core.model import LaneSpec, ZipLimits
+from filingd.registries.nbb.families import AUTHENTIC, Family
 from filingd.registries.nbb.routes import DEFAULT_OPERATIONS, Operation
 
 if TYPE_CHECKING:
@@ -15,20 +16,20 @@ if TYPE_CHECKING:
 
 HOUR_S = 3600.0
 DAY_S = 24 * HOUR_S
-DATASETS = ("references", "json", "xbrl", "pdf")
 
 
 class NbbRules(msgspec.Struct, frozen=True):
-    """Settings of the registry. Ages are in calendar days in `zone`; a day published yesterday has age 1.
+    """Settings of one family. Ages are in calendar days in `zone`; a day published yesterday has age 1.
 
-    `products` maps each subscribed product (`extract`, `authentic-archive`) to its lane.
+    `products` maps each subscribed product of the family to its lane; `datasets` are those that are wanted.
     """
 
     base_url: str
     since: dt.date
     zone: dt.tzinfo
     products: Mapping[str, LaneSpec]
-    datasets: tuple[str, ...] = DATASETS
+    family: Family = AUTHENTIC
+    datasets: tuple[str, ...] = AUTHENTIC.datasets
     operations: Mapping[tuple[str, str], Operation] = msgspec.field(
         default_factory=lambda: DEFAULT_OPERATIONS
     )

@@ -11,22 +11,16 @@ from typing import TYPE_CHECKING, Any
 from filingd.core.model import EMPTY_STATES, HOLDING_STATES, Judgement
 from filingd.core.seal import FINGERPRINT
 from filingd.registries.nbb import timeline
-from filingd.registries.nbb.payloads import (
-    STRUCTURED_DATASETS,
-    documents_in,
-    file_count,
-    filings_of,
-    is_pdf_only,
-    strangers_in,
-)
+from filingd.registries.nbb.agreement import agreement_of, members_of
+from filingd.registries.nbb.payloads import file_count
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
-    from filingd.core.model import Holding, Member
+    from filingd.core.model import Holding
+    from filingd.registries.nbb.agreement import Agreement, Difference
     from filingd.registries.nbb.rules import NbbRules
 
-_FEW_FILINGS = 50  # below this a share says nothing
 _NAMED = 5  # how many reference numbers a reason names
 _SETTLED_STATES = HOLDING_STATES | EMPTY_STATES
 
@@ -42,14 +36,13 @@ class _Findings:
     def add(self, reason: str) -> None:
         self.reasons.append(reason)
 
-    def differ(self, dataset: str, what: str, which: Collection[str]) -> None:
-        """Some filings or members of a dataset do not agree; nothing happens if there are none."""
-        if not which:
-            return
-        named = ", ".join(sorted(which)[:_NAMED]) + (", …" if len(which) > _NAMED else "")
-        self.reasons.append(f"{dataset}: {len(which)} {what}: {named}")
-        self.unexplained[dataset] = self.unexplained.get(dataset, 0) + len(which)
-        self.suspects |= {dataset, timeline.REFERENCES}
+    def differ(self, differences: Iterable[Difference]) -> None:
+        """Some filings or members of some datasets do not agree."""
+        for dataset, what, which in differences:
+            named = ", ".join(sorted(which)[:_NAMED]) + (", …" if len(which) > _NAMED else "")
+            self.reasons.append(f"{dataset}: {len(which)} {what}: {named}")
+            self.unexplained[dataset] = self.unexplained.get(dataset, 0) + len(which)
+            self.suspects |= {dataset, timeline.REFERENCES}
 
     def same_as(self, day: str, datasets: Collection[str]) -> None:
         """The day holds what another one holds: nothing in it can be trusted."""
@@ -69,16 +62,16 @@ def judge(
     _check_states(rules, holdings, findings)
     if not findings.reasons:
         _check_bodies(rules, holdings, findings)
-    listed = filings_of(_members(holdings, timeline.REFERENCES))
+    agreement = agreement_of(rules, holdings)
     if not findings.reasons:
-        _check_agreement(rules, holdings, listed, findings)
+        findings.differ(agreement.differences)
     if not findings.reasons and twin is not None:
         findings.same_as(timeline.day_of(twin).isoformat(), rules.datasets)
     return Judgement(
         reasons=tuple(findings.reasons),
-        facts=_facts(rules, group, holdings, listed, findings),
+        facts=_facts(rules, group, holdings, agreement, findings),
         refetch=_refetch(rules, group, holdings, findings, now),
-        alarms=_alarms(rules, holdings, listed),
+        alarms=agreement.alarms,
     )
 
 
@@ -109,39 +102,6 @@ def _check_bodies(rules: NbbRules, holdings: Mapping[str, Holding], findings: _F
             findings.add(f"{dataset}: stored, but its file cannot be read")
 
 
-# ------------------------------------------------------------------------------------------------- does it agree?
-
-
-def _check_agreement(
-    rules: NbbRules, holdings: Mapping[str, Holding], listed: Mapping[str, str], findings: _Findings
-) -> None:
-    strangers = strangers_in(_members(holdings, timeline.REFERENCES))
-    findings.differ(timeline.REFERENCES, "members without a filing", strangers)
-    for dataset in _document_datasets(rules):
-        held = documents_in(dataset, _members(holdings, dataset))
-        wanted = listed.keys() - _explained(dataset, listed)
-        findings.differ(dataset, "listed but not in the zip", wanted - held.references)
-        findings.differ(dataset, "in the zip but not listed", held.references - listed.keys())
-        findings.differ(dataset, "in the zip more than once", held.repeated)
-        findings.differ(dataset, "members that fit no filing", held.strangers)
-
-
-def _explained(dataset: str, listed: Mapping[str, str]) -> frozenset[str]:
-    """The filings that need not be in a dataset: those made as PDF have no JSON and no XBRL."""
-    if dataset not in STRUCTURED_DATASETS:
-        return frozenset()
-    return frozenset(reference for reference, model in listed.items() if is_pdf_only(model))
-
-
-def _document_datasets(rules: NbbRules) -> list[str]:
-    return [dataset for dataset in rules.datasets if dataset != timeline.REFERENCES]
-
-
-def _members(holdings: Mapping[str, Holding], dataset: str) -> Sequence[Member]:
-    holding = holdings.get(dataset)
-    return (holding.members or ()) if holding is not None else ()
-
-
 # ------------------------------------------------------------------------------------------------- what is said of it
 
 
@@ -149,43 +109,26 @@ def _facts(
     rules: NbbRules,
     group: str,
     holdings: Mapping[str, Holding],
-    listed: Mapping[str, str],
+    agreement: Agreement,
     findings: _Findings,
 ) -> dict[str, Any]:
     """For `day.json` and the manifest; plain JSON values, so that they are equal after a round trip."""
     return {
         "day": timeline.day_of(group).isoformat(),
-        FINGERPRINT: _fingerprint(holdings, listed),
-        "filings": len(listed),
-        "pdf_only": sum(is_pdf_only(model) for model in listed.values()),
-        "counts": {dataset: file_count(_members(holdings, dataset)) for dataset in rules.datasets},
-        "missing_by_model": {
-            dataset: len(
-                _explained(dataset, listed) - documents_in(dataset, _members(holdings, dataset)).references
-            )
-            for dataset in _document_datasets(rules)
-        },
+        FINGERPRINT: _fingerprint(holdings, agreement.filings),
+        **agreement.facts,
+        "counts": {dataset: file_count(members_of(holdings, dataset)) for dataset in rules.datasets},
         "unexplained": findings.unexplained,
     }
 
 
-def _fingerprint(holdings: Mapping[str, Holding], listed: Mapping[str, str]) -> str | None:
+def _fingerprint(holdings: Mapping[str, Holding], filings: int) -> str | None:
     """Of the list of filings; days without any are all alike."""
     references = holdings.get(timeline.REFERENCES)
-    if not listed or references is None or references.version is None:
+    if not filings or references is None or references.version is None:
         return None
     digest = references.version.content_digest
     return digest.hex() if digest is not None else None
-
-
-def _alarms(rules: NbbRules, holdings: Mapping[str, Holding], listed: Mapping[str, str]) -> tuple[str, ...]:
-    """A day whose JSON share is out of band deserves a look, even if it is sealed (section 13, rule 6)."""
-    if "json" not in rules.datasets or len(listed) < _FEW_FILINGS:
-        return ()
-    with_json = file_count(_members(holdings, "json"))
-    if with_json >= len(listed) * rules.min_json_share:
-        return ()
-    return (f"low_json_share: {with_json} of {len(listed)} filings have JSON",)
 
 
 # ------------------------------------------------------------------------------------------------- when to look again

@@ -14,14 +14,11 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from filingd.core import calendar
-from filingd.registries.nbb.routes import AUTHENTIC_ARCHIVE, EXTRACT
-from filingd.registries.nbb.rules import DATASETS
 
 if TYPE_CHECKING:
     from filingd.core.model import Item
     from filingd.registries.nbb.rules import NbbRules
 
-FAMILY = "nbb/authentic"
 REFERENCES = "references"
 
 # Reasons of items that wait or cannot be had.
@@ -53,11 +50,6 @@ class Place(msgspec.Struct, frozen=True):
 # ------------------------------------------------------------------------------------------------- names
 
 
-def key_for(day: dt.date, dataset: str) -> str:
-    """The item key of one dataset of one publication day."""
-    return f"{FAMILY}/{day.isoformat()}/{dataset}"
-
-
 def day_of(key: str) -> dt.date:
     """The publication day an item or group key speaks of."""
     return dt.date.fromisoformat(key.split("/")[2])
@@ -79,8 +71,8 @@ def first_open_at(rules: NbbRules, day: dt.date) -> float:
 def products_at(rules: NbbRules, age_days: int) -> tuple[str, ...]:
     """The subscribed products that may serve a day of this age, the likeliest first (section 6.2, edge rule)."""
     windows = (
-        (EXTRACT, 1, rules.extract_last_try_age_days),
-        (AUTHENTIC_ARCHIVE, rules.archive_min_age_days, _archive_last_try_age(rules)),
+        (rules.family.current, 1, rules.extract_last_try_age_days),
+        (rules.family.archive, rules.archive_min_age_days, _archive_last_try_age(rules)),
     )
     return tuple(name for name, low, high in windows if name in rules.products and low <= age_days <= high)
 
@@ -155,12 +147,13 @@ def place(rules: NbbRules, day: dt.date, dataset: str, now: float, refusals: int
     if serving:
         product = serving[refusals % len(serving)]
         opens_at = _opens_at(rules, day, product)
-        served_from = first_open_at(rules, day) if product == EXTRACT else opens_at
+        served_from = first_open_at(rules, day) if product == rules.family.current else opens_at
         return Place(lane_name(product), priority, opens_at, served_from=served_from)
-    if AUTHENTIC_ARCHIVE in rules.products and age < rules.archive_min_age_days:
-        opens_at = _opens_at(rules, day, AUTHENTIC_ARCHIVE)
-        return Place(lane_name(AUTHENTIC_ARCHIVE), priority, opens_at, WAITS_FOR_ARCHIVE, opens_at)
-    any_lane = lane_name(next(iter(rules.products), EXTRACT))
+    archive = rules.family.archive
+    if archive in rules.products and age < rules.archive_min_age_days:
+        opens_at = _opens_at(rules, day, archive)
+        return Place(lane_name(archive), priority, opens_at, WAITS_FOR_ARCHIVE, opens_at)
+    any_lane = lane_name(next(iter(rules.products), rules.family.current))
     reason = OUTSIDE_WINDOW if age > _archive_last_try_age(rules) else NO_ROUTE
     return Place(any_lane, priority, None, reason)
 
@@ -172,7 +165,7 @@ def refusals_of(item: Item) -> int:
 
 def _opens_at(rules: NbbRules, day: dt.date, product: str) -> float:
     """When a product is first asked: a new day at the installation's own moment, lest all ask at once (section 13)."""
-    age = 1 if product == EXTRACT else max(rules.archive_min_age_days, 1)
+    age = 1 if product == rules.family.current else max(rules.archive_min_age_days, 1)
     if age > 1:
         return _settled_at(rules, day, age)
     return calendar.instant_of(
@@ -182,7 +175,8 @@ def _opens_at(rules: NbbRules, day: dt.date, product: str) -> float:
 
 def _priority(rules: NbbRules, day: dt.date, dataset: str, age: int) -> int:
     # References come first whatever the order in the configuration: documents are judged by them.
-    rank = DATASETS.index(dataset) if dataset in DATASETS else len(DATASETS)
+    datasets = rules.family.datasets
+    rank = datasets.index(dataset) if dataset in datasets else len(datasets)
     if age <= 1:
         return _CLASS_NEW + rank
     if _is_closing(rules, age):
@@ -193,8 +187,8 @@ def _priority(rules: NbbRules, day: dt.date, dataset: str, age: int) -> int:
 def _is_closing(rules: NbbRules, age: int) -> bool:
     """Whether a window that is open to us closes within days, or may have closed already."""
     edges = (
-        (EXTRACT, rules.extract_max_age_days, rules.extract_last_try_age_days),
-        (AUTHENTIC_ARCHIVE, rules.archive_max_age_days, _archive_last_try_age(rules)),
+        (rules.family.current, rules.extract_max_age_days, rules.extract_last_try_age_days),
+        (rules.family.archive, rules.archive_max_age_days, _archive_last_try_age(rules)),
     )
     return any(
         name in rules.products and last - _CLOSING_DAYS <= age <= last_try for name, last, last_try in edges

@@ -1,0 +1,142 @@
+"""Whether the documents of a day are those its references list, and what is worth telling of both, family by family."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from filingd.registries.nbb.families import IMPROVED_DATA
+from filingd.registries.nbb.payloads import (
+    EXTRACTED,
+    UNKNOWN_KIND,
+    documents_in,
+    file_count,
+    filings_of,
+    improvements_in,
+    improvements_of,
+    is_pdf_only,
+    strangers_in,
+)
+from filingd.registries.nbb.timeline import REFERENCES
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    from filingd.core.model import Holding, Member
+    from filingd.registries.nbb.rules import NbbRules
+
+_FEW_FILINGS = 50  # below this a share says nothing
+
+
+class Difference(NamedTuple):
+    """Some filings or members of a dataset that do not agree."""
+
+    dataset: str
+    what: str
+    which: Collection[str]
+
+
+class Agreement(NamedTuple):
+    """What a day's references list, against what its zips hold. `filings` is the length of the list."""
+
+    filings: int
+    differences: Sequence[Difference]
+    facts: Mapping[str, Any]  # plain JSON values
+    alarms: tuple[str, ...] = ()
+
+
+def agreement_of(rules: NbbRules, holdings: Mapping[str, Holding]) -> Agreement:
+    """How far the documents of a day agree with its references; `holdings` with their member indexes."""
+    compare = _improved if rules.family == IMPROVED_DATA else _authentic
+    return compare(rules, holdings)
+
+
+def members_of(holdings: Mapping[str, Holding], dataset: str) -> Sequence[Member]:
+    """The members of a dataset's zip, as far as they are known."""
+    holding = holdings.get(dataset)
+    return (holding.members or ()) if holding is not None else ()
+
+
+def _differences(found: Sequence[Difference]) -> list[Difference]:
+    return [difference for difference in found if difference.which]
+
+
+# ------------------------------------------------------------------------------------------------- authentic
+
+
+def _authentic(rules: NbbRules, holdings: Mapping[str, Holding]) -> Agreement:
+    """One document a filing and dataset; a filing made as PDF explains that it has no JSON and no XBRL."""
+    listing = members_of(holdings, REFERENCES)
+    listed = filings_of(listing)
+    pdf_only = frozenset(reference for reference, model in listed.items() if is_pdf_only(model))
+    found = [Difference(REFERENCES, "members without a filing", strangers_in(listing))]
+    missing_by_model = {}
+    for dataset in (dataset for dataset in rules.datasets if dataset != REFERENCES):
+        held = documents_in(dataset, members_of(holdings, dataset))
+        explained = pdf_only if dataset in rules.family.not_of_pdf else frozenset[str]()
+        missing_by_model[dataset] = len(explained - held.references)
+        found += [
+            Difference(dataset, "listed but not in the zip", listed.keys() - explained - held.references),
+            Difference(dataset, "in the zip but not listed", held.references - listed.keys()),
+            Difference(dataset, "in the zip more than once", held.repeated),
+            Difference(dataset, "members that fit no filing", held.strangers),
+        ]
+    facts = {"filings": len(listed), "pdf_only": len(pdf_only), "missing_by_model": missing_by_model}
+    return Agreement(len(listed), _differences(found), facts, _low_json_share(rules, holdings, len(listed)))
+
+
+def _low_json_share(rules: NbbRules, holdings: Mapping[str, Holding], filings: int) -> tuple[str, ...]:
+    """A day whose JSON share is out of band deserves a look, even if it is sealed (section 13, rule 6)."""
+    if "json" not in rules.datasets or filings < _FEW_FILINGS:
+        return ()
+    with_json = file_count(members_of(holdings, "json"))
+    if with_json >= filings * rules.min_json_share:
+        return ()
+    return (f"low_json_share: {with_json} of {filings} filings have JSON",)
+
+
+# ------------------------------------------------------------------------------------------------- improved
+
+
+def _improved(rules: NbbRules, holdings: Mapping[str, Holding]) -> Agreement:
+    """One line a filing and kind, whose documents are told by their labels (sections 6.6 and 8).
+
+    Figures that were read out of a PDF occur without a line of their own: that is told and holds nothing up. A label
+    nobody knows yet is told too, and may be whatever its filing still lacks.
+    """
+    listing = members_of(holdings, REFERENCES)
+    listed = improvements_of(listing)
+    found = [Difference(REFERENCES, "members without a filing", strangers_in(listing))]
+    facts: dict[str, Any] = {"filings": len(listed), "kinds": _counted(kind for _, kind in listed)}
+    alarms: tuple[str, ...] = ()
+    if "json" in rules.datasets:
+        held = improvements_in(members_of(holdings, "json"))
+        missing = {f"{reference} {kind}" for reference, kind in listed if not held.has(reference, kind)}
+        unlisted = {
+            (reference, kind)
+            for reference, kinds in held.kinds.items()
+            for kind in kinds
+            if kind != UNKNOWN_KIND and (reference, kind) not in listed
+        }
+        found += [
+            Difference("json", "listed but not in the zip", missing),
+            Difference(
+                "json",
+                "in the zip but not listed",
+                {f"{reference} {kind}" for reference, kind in unlisted if kind != EXTRACTED},
+            ),
+            Difference("json", "members that fit no filing", held.strangers),
+        ]
+        facts["extracted_without_line"] = sum(kind == EXTRACTED for _, kind in unlisted)
+        facts["unknown_labels"] = dict(sorted(held.of_unknown_kind.items()))
+        alarms = tuple(
+            f"unknown_label: {count} documents are labelled {label or 'with nothing'!r}"
+            for label, count in sorted(held.of_unknown_kind.items())
+        )
+    return Agreement(len(listed), _differences(found), facts, alarms)
+
+
+def _counted(words: Collection[str] | Any) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for word in words:
+        counts[word] = counts.get(word, 0) + 1
+    return dict(sorted(counts.items()))
