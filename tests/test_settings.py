@@ -178,7 +178,7 @@ def test_the_demo_can_take_another_store_and_host() -> None:
         (NBB + "calls_per_second = nan\n", "calls_per_second = nan: expected a number above 0"),
         (NBB + "[nbb.paths.extract.json]\npath = '/no/date'\n", "expected a path with one {date} in it"),
         (NBB + "[nbb.paths.extract.json]\naccept = '*/*, a/b'\n", "expected one media type"),
-        (NBB + "[nbb.products.authentic-query]\nkeys = ['env:A']\n", "nbb.products.authentic-query: not yet served by this version"),
+        (NBB + "[nbb.products.authentic-query]\nkeys = ['env:A']\n", "nbb.products.authentic-query: not yet served"),
         (NBB.replace("since", "improved = ['json']\nsince"), 'nbb.improved = ["json"]: no day can be checked'),
         (NBB.replace("since", "improved = ['pdf']\nsince"), "nbb.improved"),
         (
