@@ -22,11 +22,15 @@ from filingd.core.model import (
     State,
     Version,
 )
+from filingd.registries.nbb import answers
+from filingd.registries.nbb.days import DayQuestion
 from filingd.registries.nbb.families import AUTHENTIC
 from filingd.registries.nbb.rules import NbbRules
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    from filingd.core.model import Verdict
 
 BRUSSELS = ZoneInfo("Europe/Brussels")
 HOUR_S = 3600.0
@@ -69,6 +73,18 @@ def attempt_by(product: str, dataset: str = "references") -> Attempt:
     return Attempt(
         f"nbb/{product}", f"{product}/{dataset}", "https://ws.example.invalid/x", (), None, BodyPlan(1)
     )
+
+
+def interpret(
+    configured: NbbRules,
+    item: Item,
+    attempt: Attempt,
+    given: Answer,
+    siblings: Mapping[str, Holding],
+    now: float,
+) -> Verdict:
+    """What an answer means for a dataset of a day."""
+    return answers.interpret(DayQuestion(configured, item, attempt, siblings, now), given)
 
 
 def answer(status: int, error_body: bytes = b"", **headers: str) -> Answer:

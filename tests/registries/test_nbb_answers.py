@@ -25,7 +25,7 @@ from filingd.core.model import (
     Stored,
     Throttled,
 )
-from filingd.registries.nbb import answers, timeline
+from filingd.registries.nbb import timeline
 from registries.nbb_cases import (
     ARCHIVE,
     EXTRACT,
@@ -34,6 +34,7 @@ from registries.nbb_cases import (
     at,
     at_age,
     attempt_by,
+    interpret,
     item_for,
     rules,
     with_body,
@@ -86,7 +87,7 @@ def judged(
 ) -> Verdict:
     item = item or item_for(FRIDAY, dataset)
     attempt = attempt_by(product, item.key.rpartition("/")[2])
-    return answers.interpret(configured or rules(), item, attempt, given_answer, {}, now)
+    return interpret(configured or rules(), item, attempt, given_answer, {}, now)
 
 
 def failed(verdict: Verdict) -> Failed:

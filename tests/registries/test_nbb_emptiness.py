@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from filingd.core.model import Absent, Answer, Failed, Nothing, NotYet, State
-from filingd.registries.nbb import answers, timeline
+from filingd.registries.nbb import timeline
 from registries.nbb_cases import (
     ARCHIVE,
     DAY_S,
@@ -23,6 +23,7 @@ from registries.nbb_cases import (
     at_age,
     attempt_by,
     holding,
+    interpret,
     item_for,
     listing,
     rules,
@@ -49,7 +50,7 @@ def judged(
     product: str = EXTRACT,
 ) -> Verdict:
     attempt = attempt_by(product, item.key.rpartition("/")[2])
-    return answers.interpret(configured or rules(), item, attempt, given_answer, siblings or {}, now)
+    return interpret(configured or rules(), item, attempt, given_answer, siblings or {}, now)
 
 
 def nothing(*args: Any, **more: Any) -> Nothing:

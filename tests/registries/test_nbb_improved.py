@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from filingd.core.model import Attempt, Deferral, Holding, Item, Nothing, State, Stored, Version
-from filingd.registries.nbb import answers, planning, requests, sealing
+from filingd.registries.nbb import planning, requests, sealing
 from filingd.registries.nbb.families import AUTHENTIC, FAMILIES, IMPROVED_DATA
 from filingd.registries.nbb.payloads import (
     CONVERTED,
@@ -25,7 +25,7 @@ from filingd.registries.nbb.payloads import (
     improvements_of,
 )
 from filingd.registries.nbb.registry import NbbRegistry
-from registries.nbb_cases import FRIDAY, answer, at_age, member, rules, with_body
+from registries.nbb_cases import FRIDAY, answer, at_age, interpret, member, rules, with_body
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -170,7 +170,7 @@ def test_a_working_day_without_improvements_is_an_empty_day_and_no_alarm() -> No
     )  # fmt: skip
     attempt = requests.request(improved_rules(), item, at_age(FRIDAY, 5, 12))
     assert isinstance(attempt, Attempt)
-    verdict = answers.interpret(improved_rules(), item, attempt, answer(404), {}, at_age(FRIDAY, 5, 12))
+    verdict = interpret(improved_rules(), item, attempt, answer(404), {}, at_age(FRIDAY, 5, 12))
     assert isinstance(verdict, Nothing)
     assert (verdict.confirmed, verdict.alarm, verdict.reason) == (True, False, "nothing_published")
 
@@ -186,7 +186,7 @@ def test_missing_documents_are_never_explained_by_a_model() -> None:
     )  # fmt: skip
     attempt = requests.request(improved_rules(), item, at_age(FRIDAY, 5, 12))
     assert isinstance(attempt, Attempt)
-    verdict = answers.interpret(improved_rules(), item, attempt, answer(404), siblings, at_age(FRIDAY, 5, 12))
+    verdict = interpret(improved_rules(), item, attempt, answer(404), siblings, at_age(FRIDAY, 5, 12))
     assert isinstance(verdict, Nothing)
     assert (verdict.confirmed, verdict.alarm, verdict.reason) == (False, True, "missing_though_listed")
 
@@ -195,9 +195,7 @@ def test_a_sound_zip_is_stored_and_compared_again() -> None:
     item = Item(IMPROVED_DATA.key_for(FRIDAY, "json"), "nbb/improved", State.ACTIVE)
     attempt = requests.request(improved_rules(), item, NOW)
     assert isinstance(attempt, Attempt)
-    assert answers.interpret(improved_rules(), item, attempt, with_body(), {}, NOW) == Stored(
-        at_age(FRIDAY, 2, 5)
-    )
+    assert interpret(improved_rules(), item, attempt, with_body(), {}, NOW) == Stored(at_age(FRIDAY, 2, 5))
 
 
 # ------------------------------------------------------------------------------------------------- lines and labels

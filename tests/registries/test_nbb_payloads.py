@@ -14,7 +14,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from filingd.core.model import Answer, Nothing, ResponseHead
-from filingd.registries.nbb import answers
 from filingd.registries.nbb.payloads import (
     KNOWN_FIELDS,
     PayloadError,
@@ -27,7 +26,18 @@ from filingd.registries.nbb.payloads import (
     reference_of,
     strangers_in,
 )
-from registries.nbb_cases import EXTRACT, FRIDAY, at_age, attempt_by, files, item_for, listing, member, rules
+from registries.nbb_cases import (
+    EXTRACT,
+    FRIDAY,
+    at_age,
+    attempt_by,
+    files,
+    interpret,
+    item_for,
+    listing,
+    member,
+    rules,
+)
 
 ROW: dict[str, Any] = {
     "ReferenceNumber": "2026-00999001", "DepositDate": "2026-06-24",
@@ -383,7 +393,7 @@ def test_recorded_lists_read_whole_as_they_read_row_by_row() -> None:
 def test_recorded_404s_mean_nothing_there_even_when_cut() -> None:
     for path in recorded("error404-*.txt"):
         given_answer = Answer(ResponseHead(404, {}), error_body=path.read_bytes())
-        verdict = answers.interpret(
+        verdict = interpret(
             rules(),
             item_for(FRIDAY, "json"),
             attempt_by(EXTRACT, "json"),

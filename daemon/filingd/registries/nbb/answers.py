@@ -1,7 +1,7 @@
 """What a response means (NBB reference, section 5).
 
-One table from status to reader, read from top to bottom of this file. "No error" is never a result; that there is
-nothing is judged in `emptiness`.
+One table from status to reader, read from top to bottom of this file. "No error" is never a result; what a body or its
+absence is worth, the question itself knows.
 """
 
 from __future__ import annotations
@@ -10,21 +10,17 @@ import re
 from typing import TYPE_CHECKING
 
 from filingd.core.kinds import NOTHING_KINDS
-from filingd.core.model import Blocked, Stored, Throttled
-from filingd.core.redaction import redact_text
+from filingd.core.model import Blocked, Throttled
 from filingd.core.retry import parse_retry_after
-from filingd.registries.nbb import timeline
-from filingd.registries.nbb.emptiness import nothing
-from filingd.registries.nbb.question import Question
+from filingd.registries.nbb.words import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from filingd.core.model import Answer, Attempt, BodyReport, Holding, Item, Verdict
-    from filingd.registries.nbb.rules import NbbRules
+    from filingd.core.model import Answer, BodyReport, Verdict
+    from filingd.registries.nbb.question import Question
 
 _WRONG_PATH_PAUSE_S = 3600.0
-_TEXT_CHARACTERS = 200  # how much of an error body a detail carries
 _GATEWAY_MARK = b"Microsoft-Azure-Application-Gateway"  # family 3
 _NO_SUCH_OPERATION = b"Resource not found"  # family 1: the path is wrong, not the day (5.3)
 # Family 1 says how long to wait in its text: "in 7 seconds", "in 01:23:45", days as "2.01:23:45".
@@ -32,11 +28,8 @@ _SAID_SECONDS = re.compile(rb"again in (\d{1,6}) seconds")
 _SAID_TIME_SPAN = re.compile(rb"replenished in (?:(\d{1,4})\.)?(\d{1,4}):(\d\d):(\d\d)")
 
 
-def interpret(
-    rules: NbbRules, item: Item, attempt: Attempt, answer: Answer, siblings: Mapping[str, Holding], now: float
-) -> Verdict:
-    """What an answer to a batch request means for the item."""
-    question = Question(rules, item, attempt, siblings, now)
+def interpret(question: Question, answer: Answer) -> Verdict:
+    """What an answer means for the item that was asked for."""
     if answer.transfer_reason is not None:
         return _BREAKS.get(answer.transfer_reason, _broken_off)(question, answer)
     if answer.head is None:
@@ -87,37 +80,31 @@ def _body(question: Question, answer: Answer) -> Verdict:
     if body.problem is not None:
         return _bad_body(question, body, body.problem)
     if body.kind in NOTHING_KINDS:
-        return nothing(question, refused=False)
-    if question.dataset == timeline.REFERENCES and not body.facts.get("filings"):
-        return question.failed(
-            "zero_known_fields", "the zip holds files, but no filing was found in them", quarantine=True
-        )
-    return Stored(timeline.next_recheck_at(question.rules, question.day, question.now))
+        return question.nothing(refused=False)
+    return question.sound(body)
 
 
 def _bad_body(question: Question, body: BodyReport, problem: str) -> Verdict:
     if problem != "wrong_kind":
         return question.failed(problem, body.problem_detail, quarantine=True)
     # An error page under a 200 is the service speaking, not a bad file: it counts against the lane.
-    detail = f"{body.problem_detail}; it begins with: {_shown(body.head)}"
+    detail = f"{body.problem_detail}; it begins with: {shown(body.head)}"
     return question.failed(problem, detail, quarantine=True, lane=True)
 
 
 def _no_content(question: Question, answer: Answer) -> Verdict:  # noqa: ARG001 - one shape for all readers
-    return nothing(question, refused=False)
+    return question.nothing(refused=False)
 
 
 # ------------------------------------------------------------------------------------------------- 4xx
 
 
 def _bad_request(question: Question, answer: Answer) -> Verdict:
-    if timeline.may_be_refused_as_invalid(question.rules, question.age_days):
-        return nothing(question, refused=True)
-    return question.paused("refused_as_invalid", _shown(answer.error_body), question.rules.give_up_pause_s)
+    return question.invalid(answer.error_body)
 
 
 def _unauthorised(question: Question, answer: Answer) -> Verdict:  # noqa: ARG001 - one shape for all readers
-    return Blocked("key_refused", _shown(answer.error_body), key_at_fault=True)
+    return Blocked("key_refused", shown(answer.error_body), key_at_fault=True)
 
 
 def _forbidden(question: Question, answer: Answer) -> Verdict:
@@ -125,7 +112,7 @@ def _forbidden(question: Question, answer: Answer) -> Verdict:
         return Blocked("firewall", "the firewall refused the request: check [http] user_agent")
     if b"quota" in answer.error_body.lower():
         return Throttled("quota", _advised_wait_s(question, answer))
-    return Blocked("key_refused", _shown(answer.error_body), key_at_fault=True)
+    return Blocked("key_refused", shown(answer.error_body), key_at_fault=True)
 
 
 def _not_found(question: Question, answer: Answer) -> Verdict:
@@ -134,8 +121,8 @@ def _not_found(question: Question, answer: Answer) -> Verdict:
         return question.paused("path_unknown", detail, _WRONG_PATH_PAUSE_S, lane=True)
     if _GATEWAY_MARK in answer.error_body:
         # The front answered, not the backend: it knows nothing of days.
-        return question.failed("not_found_by_gateway", _shown(answer.error_body), lane=True)
-    return nothing(question, refused=True)
+        return question.failed("not_found_by_gateway", shown(answer.error_body), lane=True)
+    return question.nothing(refused=True, text=answer.error_body)
 
 
 def _media_type(question: Question, answer: Answer) -> Verdict:  # noqa: ARG001 - one shape for all readers
@@ -151,7 +138,7 @@ def _too_many(question: Question, answer: Answer) -> Verdict:
 
 
 def _server_error(question: Question, answer: Answer) -> Verdict:
-    return question.failed(f"server_error_{_status(answer)}", _shown(answer.error_body), lane=True)
+    return question.failed(f"server_error_{_status(answer)}", shown(answer.error_body), lane=True)
 
 
 def _unavailable(question: Question, answer: Answer) -> Verdict:
@@ -162,7 +149,7 @@ def _unavailable(question: Question, answer: Answer) -> Verdict:
 def _unexpected(question: Question, answer: Answer) -> Verdict:
     if _status(answer) >= 500:
         return _server_error(question, answer)
-    return question.failed(f"unexpected_status_{_status(answer)}", _shown(answer.error_body), lane=True)
+    return question.failed(f"unexpected_status_{_status(answer)}", shown(answer.error_body), lane=True)
 
 
 _READERS: Mapping[int, Callable[[Question, Answer], Verdict]] = {
@@ -207,8 +194,3 @@ def _is_page(text: bytes) -> bool:
 
 def _status(answer: Answer) -> int:
     return answer.head.status if answer.head else 0
-
-
-def _shown(text: bytes) -> str:
-    # Before it is cut: half a key has no shape that anybody could know it by later.
-    return redact_text(text.decode("utf-8", "replace"))[:_TEXT_CHARACTERS]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from filingd.core.model import Verdict
-    from filingd.registries.nbb.question import Question
+    from filingd.registries.nbb.days import DayQuestion
 
 NOTHING_ON_A_WORKING_DAY = "nothing_on_a_working_day"
 MISSING_THOUGH_LISTED = "missing_though_listed"
@@ -29,7 +29,7 @@ OLD_DAYS_FACTOR = 7  # past both windows' edge a day that stays away is asked fo
 _FRESH_DAYS = 2  # younger days may simply be published late
 
 
-def nothing(question: Question, *, refused: bool) -> Verdict:
+def nothing(question: DayQuestion, *, refused: bool) -> Verdict:
     """The verdict on an answer that brought nothing.
 
     `refused` tells 404 and 400, which may also mean that the day is outside the window, from the statement that the
@@ -52,7 +52,7 @@ def nothing(question: Question, *, refused: bool) -> Verdict:
     return _open_or_empty(question, asked, refused=refused)
 
 
-def _open_or_empty(question: Question, asked: int, *, refused: bool) -> Nothing:
+def _open_or_empty(question: DayQuestion, asked: int, *, refused: bool) -> Nothing:
     reason, explained = _explanation(question, refused=refused)
     proven = _is_proven(question, asked)
     if proven and explained:
@@ -60,7 +60,7 @@ def _open_or_empty(question: Question, asked: int, *, refused: bool) -> Nothing:
     return Nothing(reason, _ask_again_at(question, asked), alarm=proven and reason in _ALARMING)
 
 
-def _gone(question: Question, asked: int) -> Nothing:
+def _gone(question: DayQuestion, asked: int) -> Nothing:
     """The registry no longer has what is stored: it stays stored, and the operator is told (section 6.5)."""
     if not _is_proven(question, asked):
         return Nothing(NO_LONGER_SERVED, _ask_again_at(question, asked))
@@ -68,7 +68,7 @@ def _gone(question: Question, asked: int) -> Nothing:
     return Nothing(NO_LONGER_SERVED, again_at, alarm=True)
 
 
-def _is_proven(question: Question, asked: int) -> bool:
+def _is_proven(question: DayQuestion, asked: int) -> bool:
     """Whether each product has said it often enough, over at least the intervals between so many questions."""
     rules = question.rules
     since = question.now if question.item.nothing_at is None else question.item.nothing_at
@@ -79,14 +79,14 @@ def _is_proven(question: Question, asked: int) -> bool:
 # ------------------------------------------------------------------------------------------------- why
 
 
-def _explanation(question: Question, *, refused: bool) -> tuple[str, bool]:
+def _explanation(question: DayQuestion, *, refused: bool) -> tuple[str, bool]:
     """Why there may be nothing, and whether that is reason enough once it is proven."""
     if question.dataset == timeline.REFERENCES:
         return _of_references(question, refused=refused)
     return _of_documents(question, refused=refused)
 
 
-def _of_references(question: Question, *, refused: bool) -> tuple[str, bool]:
+def _of_references(question: DayQuestion, *, refused: bool) -> tuple[str, bool]:
     rules, day = question.rules, question.day
     if any(sibling.item.state in HOLDING_STATES for sibling in _documents(question)):
         return DOCUMENTS_WITHOUT_REFERENCES, False
@@ -99,7 +99,7 @@ def _of_references(question: Question, *, refused: bool) -> tuple[str, bool]:
     return "known_empty_day" if is_known else "nothing_published", True
 
 
-def _of_documents(question: Question, *, refused: bool) -> tuple[str, bool]:
+def _of_documents(question: DayQuestion, *, refused: bool) -> tuple[str, bool]:
     references = question.siblings.get(timeline.REFERENCES)
     if references is None or references.item.state not in HOLDING_STATES | EMPTY_STATES:
         return "waits_for_references", False
@@ -112,12 +112,12 @@ def _of_documents(question: Question, *, refused: bool) -> tuple[str, bool]:
     return MISSING_THOUGH_LISTED, False
 
 
-def _may_be_elsewhere(question: Question, *, refused: bool) -> bool:
+def _may_be_elsewhere(question: DayQuestion, *, refused: bool) -> bool:
     """Whether the day may have left one window and not yet entered the next, and so be found nowhere for a while."""
     return refused and timeline.is_doubtful(question.rules, question.age_days)
 
 
-def _documents(question: Question) -> list[Any]:
+def _documents(question: DayQuestion) -> list[Any]:
     return [holding for name, holding in question.siblings.items() if name != timeline.REFERENCES]
 
 
@@ -128,14 +128,14 @@ def _holds_only_pdf_filings(facts: Mapping[str, Any]) -> bool:
 # ------------------------------------------------------------------------------------------------- when again
 
 
-def _next_look_at(question: Question) -> float | None:
+def _next_look_at(question: DayQuestion) -> float | None:
     """Only the references of an empty day are asked for again: if they change, they ask for the documents."""
     if question.dataset != timeline.REFERENCES:
         return None
     return timeline.next_recheck_at(question.rules, question.day, question.now)
 
 
-def _ask_again_at(question: Question, asked: int) -> float:
+def _ask_again_at(question: DayQuestion, asked: int) -> float:
     """Soon for a day that may be late, at the confirming interval otherwise; twice as long each round, up to a cap."""
     rules, rounds = question.rules, asked // len(question.serving)
     first_s = rules.not_yet_interval_s if _may_be_late(question) else rules.empty_interval_s
@@ -144,7 +144,7 @@ def _ask_again_at(question: Question, asked: int) -> float:
     return question.now + min(first_s * 2.0 ** min(rounds - 1, 16), max(cap_s, first_s))
 
 
-def _may_be_late(question: Question) -> bool:
+def _may_be_late(question: DayQuestion) -> bool:
     """Whether filings are to be expected: it is a fresh day, and a working day or one whose references are there."""
     if question.age_days > _FRESH_DAYS:
         return False

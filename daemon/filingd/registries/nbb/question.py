@@ -1,42 +1,43 @@
-"""What an answer is judged by: the item, who was asked, its day and age, its siblings, the hour."""
+"""One attempt that got an answer: how it failed, if it did. What its success means depends on what was asked for.
+
+`answers` reads what the service said; whether that makes a day empty or a document unavailable is said by the two
+kinds of question, `days.DayQuestion` and `documents.DocumentQuestion`.
+"""
 
 from __future__ import annotations
 
 import zlib
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
-from filingd.core import calendar
-from filingd.core.model import Failed, leaf_of
+from filingd.core.model import Failed
 from filingd.core.retry import backoff_s
-from filingd.registries.nbb import timeline
 
 if TYPE_CHECKING:
-    import datetime as dt
-    from collections.abc import Mapping
-
-    from filingd.core.model import Attempt, Holding, Item
+    from filingd.core.model import Attempt, BodyReport, Item, Verdict
     from filingd.registries.nbb.rules import NbbRules
 
 
-class Question:
-    """One attempt that got an answer. `product` is who was asked; `siblings` are the day's other datasets, by name."""
+class Question(ABC):
+    """One attempt that got an answer. `product` is who was asked."""
 
-    def __init__(
-        self, rules: NbbRules, item: Item, attempt: Attempt, siblings: Mapping[str, Holding], now: float
-    ) -> None:
+    def __init__(self, rules: NbbRules, item: Item, attempt: Attempt, now: float) -> None:
         self.rules = rules
         self.item = item
-        self.siblings = siblings
         self.now = now
         self.product = attempt.route.partition("/")[0]
-        self.day: dt.date = timeline.day_of(item.key)
-        self.dataset = leaf_of(item.key)
-        self.age_days = calendar.age_days(self.day, now, rules.zone)
 
-    @property
-    def serving(self) -> tuple[str, ...]:
-        """The products that may serve the day at its age; whoever was asked, if that is none any more."""
-        return timeline.products_at(self.rules, max(self.age_days, 1)) or (self.product,)
+    @abstractmethod
+    def sound(self, body: BodyReport) -> Verdict:
+        """A verified body of a kind that was asked for, with something in it."""
+
+    @abstractmethod
+    def nothing(self, *, refused: bool, text: bytes = b"") -> Verdict:
+        """There is nothing: `refused` with 404 and `text`, or stated by an empty body."""
+
+    @abstractmethod
+    def invalid(self, text: bytes) -> Verdict:
+        """The service says with 400 that this cannot be asked for."""
 
     def failed(
         self, reason: str, detail: str = "", *, quarantine: bool = False, lane: bool = False

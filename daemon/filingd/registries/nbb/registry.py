@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from filingd.core.model import State, leaf_of
 from filingd.registries.nbb import answers, planning, requests, sealing, timeline
+from filingd.registries.nbb.days import DayQuestion
 from filingd.registries.nbb.families import FAMILIES
 
 if TYPE_CHECKING:
@@ -81,7 +82,8 @@ class NbbRegistry:
     def interpret(
         self, item: Item, attempt: Attempt, answer: Answer, siblings: Mapping[str, Holding], now: float
     ) -> Verdict:
-        return answers.interpret(self._rules(item.key), item, attempt, answer, siblings, now)
+        question = DayQuestion(self._rules(item.key), item, attempt, siblings, now)
+        return answers.interpret(question, answer)
 
     def judge(
         self, group: str, holdings: Mapping[str, Holding], now: float, twin: str | None = None
