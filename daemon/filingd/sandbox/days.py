@@ -103,7 +103,8 @@ class DayStore:
         shown = [filing for filing in self._generator.filings(view.day) if view.late_shown or not filing.late]
         for mutation in view.mutations:
             shown = self._mutated(shown, mutation, view.day)
-        return [filing for filing in shown if filing.structured or view.dataset in ("references", "pdf")]
+        dataset = view.dataset
+        return [filing for filing in shown if dataset == "references" or filing.exists_as(dataset)]
 
     def all_filings(self, day: dt.date) -> tuple[Filing, ...]:
         """Every filing of a day, late ones included, before any change."""

@@ -89,7 +89,6 @@ def reference_json(filing: Filing, casing: Casing, public_url: str) -> bytes:
 
 def _reference_in_pascal(filing: Filing, public_url: str) -> dict[str, Any]:
     company = filing.company
-    has_url = filing.structured or filing.pdf_only
     url = f"{public_url}/authentic/deposit/{filing.reference_number}/accountingData"
     return {
         "ReferenceNumber": filing.reference_number,
@@ -101,16 +100,16 @@ def _reference_in_pascal(filing: Filing, public_url: str) -> dict[str, Any]:
         "ModelType": filing.model_type,
         "DepositType": filing.deposit_type,
         "Language": company.language,
-        "Currency": "EUR",
+        "Currency": filing.currency,
         "EnterpriseNumber": company.number,
-        "EnterpriseName": company.name + (" (NIEUW)" if filing.revision else ""),
+        "EnterpriseName": filing.enterprise_name + (" (NIEUW)" if filing.revision else ""),
         "Address": _reference_address(company.place),
         "LegalForm": company.legal_form,
         "LegalSituation": company.legal_situation,
         "FullFillLegalValidation": True,
         "ActivityCode": filing.activity_code,
         "GeneralAssemblyDate": _iso(filing.assembly_on),
-        "AccountingDataURL": url if has_url else None,
+        "AccountingDataURL": url if filing.linked else None,
         "DataVersion": "Authentic",
         "ImprovementDate": None,
         "CorrectedData": None,
@@ -148,7 +147,7 @@ def accounting_object(filing: Filing) -> dict[str, Any]:
     rng = _source(filing, "json")
     return {
         "ReferenceNumber": filing.reference_number,
-        "EnterpriseName": filing.company.name + rng.choice(("", "", "", " ")),
+        "EnterpriseName": filing.enterprise_name + rng.choice(("", "", "", " ")),
         "Address": _filed_address(filing.company.place, rng),
         "LegalForm": {"LegalFormCode": f"lgf:m{filing.company.legal_form}", "LegalForm": None},
         "JointCommittees": _joint_committees(rng),
@@ -321,11 +320,13 @@ def xbrl(filing: Filing, big_bytes: int = 0) -> bytes:
         _context(prefix, number, identifier, filing=filing, row=row, rng=rng)
         for number, row in enumerate(facts, 1)
     ]
-    parts.append(f'<{prefix}unit id="EUR"><{prefix}measure>iso4217:EUR</{prefix}measure></{prefix}unit>\n')
-    parts += [_fact(number, row, rng) for number, row in enumerate(facts, 1)]
+    parts.append(
+        f'<{prefix}unit id="{filing.currency}"><{prefix}measure>iso4217:{filing.currency}</{prefix}measure></{prefix}unit>\n'
+    )
+    parts += [_fact(number, row, filing.currency, rng) for number, row in enumerate(facts, 1)]
     text = "".join(parts)
     filler = _filler(rng, big_bytes - len(text)) if filing.big_xbrl else ""
-    name = escape(filing.company.name)
+    name = escape(filing.enterprise_name)
     return f'{text}<met:str1 contextRef="c1">{name} {filler}</met:str1>\n</{prefix}xbrl>\n'.encode()
 
 
@@ -361,10 +362,10 @@ def _context(
     )
 
 
-def _fact(number: int, row: dict[str, str], rng: random.Random) -> str:
+def _fact(number: int, row: dict[str, str], currency: str, rng: random.Random) -> str:
     blank = rng.choice(("", "", " ", "\n  "))
     return (
-        f'<{row["DataType"]} contextRef="c{number}" id="f{number}" decimals="INF" unitRef="EUR">'
+        f'<{row["DataType"]} contextRef="c{number}" id="f{number}" decimals="INF" unitRef="{currency}">'
         f"{blank}{row['Value']}{blank}</{row['DataType']}>\n"
     )
 

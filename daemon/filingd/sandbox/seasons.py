@@ -7,8 +7,9 @@ to about 495,000 (the bank says 500,000).
 from __future__ import annotations
 
 import functools
-import random
 from typing import TYPE_CHECKING
+
+from filingd.sandbox.dice import die, share
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -62,15 +63,18 @@ def _day_share(settings: SandboxSettings, day: dt.date) -> float:
 
 def real_filings(settings: SandboxSettings, day: dt.date) -> int:
     """Filings of a day at scale 1, with the seed's own noise of about 12 %."""
-    noise = random.Random(f"{settings.seed}/count/{day}").uniform(0.88, 1.12)
+    noise = 0.88 + 0.24 * share(die(settings.seed, "count"), day.toordinal())
     weekday = WEEKDAY_FACTORS[min(day.weekday(), 4)]
     return round(curve_filings(day) * weekday * noise * _day_share(settings, day))
 
 
-def filings_count(settings: SandboxSettings, day: dt.date) -> int:
-    """Filings of a day at the settings' scale: at least one on a working day, whatever the scale."""
-    override = settings.filings_on.get(day.isoformat())
-    if override is not None:
-        return override
-    count = round(real_filings(settings, day) * settings.scale)
+def scaled(settings: SandboxSettings, day: dt.date, real: int) -> int:
+    """`real_filings` at the settings' scale: at least one on a working day, whatever the scale."""
+    count = round(real * settings.scale)
     return max(count, 1) if is_working_day(day) else count
+
+
+def filings_count(settings: SandboxSettings, day: dt.date) -> int:
+    """Filings of a day: what `filings_on` says, or what the season brings at that scale."""
+    override = settings.filings_on.get(day.isoformat())
+    return scaled(settings, day, real_filings(settings, day)) if override is None else override

@@ -66,6 +66,7 @@ class SandboxSettings(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     missing_enterprise_share: float = 0.01
     correction_share: float = 0.03
     unexplained_gap_share: float = 0.0  # plain models without JSON and XBRL (section 15.2)
+    foreign_currency_share: float = 0.003  # companies whose accounts are in USD, GBP or CHF
     late_share: float = 0.01  # of a day's filings, shown only `late_after_s` after the day opened
     late_after_s: float = 7 * 3600.0
     saturday_share: float = 0.02
