@@ -178,12 +178,13 @@ def test_the_demo_can_take_another_store_and_host() -> None:
         (NBB + "calls_per_second = nan\n", "calls_per_second = nan: expected a number above 0"),
         (NBB + "[nbb.paths.extract.json]\npath = '/no/date'\n", "expected a path with one {date} in it"),
         (NBB + "[nbb.paths.extract.json]\naccept = '*/*, a/b'\n", "expected one media type"),
-        (NBB + "[nbb.products.authentic-query]\nkeys = ['env:A']\n", "nbb.products.authentic-query: not yet served"),
+        (NBB + "[nbb.paths.authentic-query.pdf]\npath = '/no/{date}'\n", "expected a path with one {ref} in it"),
+        (NBB.replace("extract", "authentic-query"), "no day can be had by these subscriptions"),
         (NBB.replace("since", "improved = ['json']\nsince"), 'nbb.improved = ["json"]: no day can be checked'),
         (NBB.replace("since", "improved = ['pdf']\nsince"), "nbb.improved"),
         (
             NBB.replace("extract", "improved").replace("since", "improved = []\nsince"),
-            "the only subscription is for improved data",
+            "no day can be had by these subscriptions",
         ),
         ("[kvk]\n", "kvk: not yet served by this version"),
         ("[http]\nuser_agent = 'Mozilla/5.0'\n", "say honestly who calls"),
@@ -333,7 +334,8 @@ def test_every_operation_of_the_registry_can_be_replaced() -> None:
         for family, paths in ((AUTHENTIC, module.DatasetPaths), (IMPROVED_DATA, module.ImprovedPaths))
     }
     assert products.keys() == set(module.PRODUCTS)
-    replaceable = {
+    kinds = {each.encode_name for each in msgspec.structs.fields(module.DocumentPaths)}
+    replaceable = {("authentic-query", kind) for kind in kinds} | {
         (product, dataset)
         for family in FAMILIES
         for product in family.products

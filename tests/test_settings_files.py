@@ -23,7 +23,10 @@ FIRST, DEMO = CONFIG / "filingd.toml", CONFIG / "demo.toml"
 # What has to be filled in has no default that the file could agree with.
 TO_FILL_IN = {"nbb.since", "nbb.products.extract.keys", "nbb.products.authentic-archive.keys"}
 # Subscriptions few have: their whole sections are commented.
-OPTIONAL = ("nbb.paths.", "nbb.products.improved.", "nbb.products.improved-archive.")
+OPTIONAL = (
+    "nbb.paths.",
+    *(f"nbb.products.{name}." for name in ("improved", "improved-archive", "authentic-query")),
+)
 
 
 def _leaves(table: Mapping[str, Any], at: str = "") -> Iterator[tuple[str, Any]]:

@@ -22,7 +22,7 @@ from filingd.core.layout import MANIFEST_NAME
 from filingd.core.limits import LaneState, restarted
 from filingd.core.model import FlowLimits, LaneSpec, ZipLimits
 from filingd.registries.nbb.registry import NbbRegistry
-from filingd.registries.nbb.routes import DEFAULT_OPERATIONS, Operation
+from filingd.registries.nbb.routes import AUTHENTIC_QUERY, DEFAULT_OPERATIONS, Operation
 from filingd.registries.nbb.rules import NbbRules
 
 if TYPE_CHECKING:
@@ -67,7 +67,10 @@ def registry_of(settings: Settings) -> Registry:
         raise ConfigError(
             "The configuration has no [nbb] section, so there is nothing to mirror. See `filingd config init`."
         )
-    return NbbRegistry(nbb_rules(settings, settings.nbb))
+    query = settings.subscriptions.get(AUTHENTIC_QUERY)
+    return NbbRegistry(
+        nbb_rules(settings, settings.nbb), _lane_spec(AUTHENTIC_QUERY, query) if query else None
+    )
 
 
 def nbb_rules(settings: Settings, nbb: NbbSettings) -> list[NbbRules]:
@@ -108,6 +111,7 @@ def _nbb_rules(settings: Settings, nbb: NbbSettings) -> NbbRules:
         min_json_share=nbb.min_json_share,
         not_yet_interval_s=nbb.not_yet_interval_s,
         ask_again_cap_s=nbb.ask_again_cap_s,
+        unavailable_interval_s=nbb.unavailable_interval_s,
         recheck_ages_days=tuple(nbb.recheck_ages_days),
         mismatch_retry_s=tuple(nbb.mismatch_retry_s),
         max_attempts=settings.run.max_attempts,

@@ -9,6 +9,17 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
+    from filingd.core.catalogue import (
+        Contributed,
+        Contribution,
+        Document,
+        Entry,
+        Forgotten,
+        Listing,
+        NameHit,
+        Repeated,
+        Totals,
+    )
     from filingd.core.errors import DiskFaultError, DiskFullError, StoreReplacedError
     from filingd.core.limits import LaneState
     from filingd.core.model import (
@@ -315,6 +326,81 @@ class Manifest(Protocol):
     async def close(self) -> None: ...
 
 
+class Catalogue(Protocol):
+    """Which filings there are, of whom, and where each document lies. Derived: made anew from the stored items at any time.
+
+    A call that changes something returns when questions see it. After a power cut the last changes may be missing, whole
+    items of them: `sources` shows which.
+    """
+
+    async def contribute(self, contribution: Contribution) -> Contributed:
+        """Take what a version of an item says, in place of what an older version said.
+
+        A version that is not newer than the one that is there changes nothing.
+        """
+        ...
+
+    async def drop(self, keys: Iterable[str]) -> None:
+        """Take out what these items contributed; keys of others are passed over."""
+        ...
+
+    async def forget(self, forgotten: Forgotten) -> Sequence[str]:
+        """Take these filings, and all of these enterprises, out and keep them out as long as this catalogue is open.
+
+        Returns the references that are forgotten now. Whoever opens the catalogue says what was forgotten before.
+        """
+        ...
+
+    async def filings_of(self, enterprise: str) -> Sequence[Entry]:
+        """The filings of an enterprise, by its number in plain form, newest deposit first.
+
+        With those whose own record gives no number, if another record of the same filing gives this one.
+        """
+        ...
+
+    async def entry(self, reference: str) -> Entry | None:
+        """All records and documents of one filing; None if neither is known."""
+        ...
+
+    async def names_like(self, fragment: str, limit: int) -> Sequence[NameHit]:
+        """Names that hold the fragment, whatever the case and accents, sorted; any `limit` of them if there are more.
+
+        Raises:
+            NameFragmentError: the fragment has fewer than three letters.
+        """
+        ...
+
+    async def undocumented(self, family: str, published_on: str, kind: str) -> Sequence[Listing]:
+        """Records that the items of a day list and of which the family holds no document of this kind.
+
+        Which documents count is said by `core.catalogue.announces`.
+        """
+        ...
+
+    async def unlisted(self, family: str, published_on: str) -> Sequence[Document]:
+        """Documents in the items of a day that no record of the family speaks of."""
+        ...
+
+    async def repeated(self, family: str, published_on: str) -> Sequence[Repeated]:
+        """Records of a day that the day, or it and other days of the family, list more than once.
+
+        The same improvement of another date is another record.
+        """
+        ...
+
+    async def parked(self, limit: int) -> Sequence[Listing]:
+        """Records without an enterprise number whose filing has no other record that gives one."""
+        ...
+
+    async def sources(self, prefix: str = "") -> Mapping[str, int]:
+        """The items that contributed, by key, and which version of each."""
+        ...
+
+    async def totals(self) -> Totals: ...
+
+    async def close(self) -> None: ...
+
+
 class Registry(Protocol):
     """What a registry is: pure functions over data. No I/O, no clock, no event loop."""
 
@@ -342,10 +428,17 @@ class Registry(Protocol):
         ...
 
     def judge(
-        self, group: str, holdings: Mapping[str, Holding], now: float, twin: str | None = None
-    ) -> Judgement:
-        """Whether a group is complete; `holdings` by leaf, with member indexes where they exist.
+        self,
+        group: str,
+        holdings: Mapping[str, Holding],
+        now: float,
+        twin: str | None = None,
+        supplements: Mapping[str, Item] | None = None,
+    ) -> Judgement | None:
+        """Whether a group is complete; `holdings` by leaf, with member indexes where they exist. None: it is no unit
+        that is ever sealed.
 
+        `supplements` are, by key, those items that exist of the `Judgement.supplements` of a judgement without them.
         `twin` is another group that is sealed with the same `core.seal.FINGERPRINT`: then this one cannot be.
         """
         ...

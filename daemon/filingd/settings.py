@@ -23,6 +23,7 @@ from filingd.core.errors import ConfigError
 from filingd.core.layout import MANIFEST_NAME
 from filingd.core.redaction import redact_text
 from filingd.registries.nbb.families import AUTHENTIC, FAMILIES, IMPROVED_DATA, Family
+from filingd.registries.nbb.routes import AUTHENTIC_QUERY
 from filingd.settings_reader import Problem, Reader, kind_of, unwrap, written
 
 if TYPE_CHECKING:
@@ -62,11 +63,12 @@ Zone = Annotated[str, Meta(extra={"kind": "zone"})]
 UserAgent = Annotated[str, Meta(extra={"kind": "user_agent"})]
 Contact = Annotated[str, Meta(extra={"kind": "contact"})]
 PathTemplate = Annotated[str, Meta(extra={"kind": "path_template"})]
+DocumentPath = Annotated[str, Meta(extra={"kind": "document_path"})]
 MediaType = Annotated[str, Meta(extra={"kind": "media_type"})]
 Count = Annotated[int, Meta(ge=1, le=1_000_000_000)]
 AgeDays = Annotated[int, Meta(ge=1, le=10_000)]
 
-PRODUCTS = tuple(product for family in FAMILIES for product in family.products)
+PRODUCTS = (*(product for family in FAMILIES for product in family.products), AUTHENTIC_QUERY)
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 Dataset = Literal["references", "json", "xbrl", "pdf"]
@@ -263,11 +265,21 @@ class NbbProducts(_Section, frozen=True):
         ProductSettings | None,
         _says("The improved archive: the same from about 30 days to 3 years ago."),
     ] = field(default=None, name="improved-archive")
+    authentic_query: Annotated[
+        ProductSettings | None,
+        _says("The authentic query: single documents, for what the zip of a day lacks."),
+    ] = field(default=None, name="authentic-query")
 
     @property
     def by_name(self) -> dict[str, ProductSettings]:
         """Those that are subscribed, in the order of `PRODUCTS`."""
-        found = (self.extract, self.authentic_archive, self.improved, self.improved_archive)
+        found = (
+            self.extract,
+            self.authentic_archive,
+            self.improved,
+            self.improved_archive,
+            self.authentic_query,
+        )
         return {name: product for name, product in zip(PRODUCTS, found, strict=True) if product is not None}
 
 
@@ -287,6 +299,21 @@ class DatasetPaths(_Section, frozen=True):
     pdf: OperationSettings | None = None
 
 
+class QuerySettings(_Section, frozen=True):
+    """Another path or media type for one kind of document."""
+
+    path: Annotated[DocumentPath | None, _says("The path below base_url, with {ref} in it.")] = None
+    accept: Annotated[MediaType | None, _says("The media type asked for.")] = None
+
+
+class DocumentPaths(_Section, frozen=True):
+    """The operations of the product that serves single documents."""
+
+    json: QuerySettings | None = None
+    xbrl: QuerySettings | None = None
+    pdf: QuerySettings | None = None
+
+
 class ImprovedPaths(_Section, frozen=True):
     """The operations of one product of improved data."""
 
@@ -301,11 +328,18 @@ class NbbPaths(_Section, frozen=True):
     authentic_archive: DatasetPaths | None = field(default=None, name="authentic-archive")
     improved: ImprovedPaths | None = None
     improved_archive: ImprovedPaths | None = field(default=None, name="improved-archive")
+    authentic_query: DocumentPaths | None = field(default=None, name="authentic-query")
 
     @property
-    def by_product(self) -> dict[str, DatasetPaths | ImprovedPaths | None]:
+    def by_product(self) -> dict[str, DatasetPaths | ImprovedPaths | DocumentPaths | None]:
         """By product, in the order of `PRODUCTS`."""
-        found = (self.extract, self.authentic_archive, self.improved, self.improved_archive)
+        found = (
+            self.extract,
+            self.authentic_archive,
+            self.improved,
+            self.improved_archive,
+            self.authentic_query,
+        )
         return dict(zip(PRODUCTS, found, strict=True))
 
 
@@ -371,6 +405,10 @@ class NbbSettings(_Section, frozen=True, kw_only=True):
         Seconds,
         _says("The longest wait between two questions for a day that stays away; waits double up to it."),
     ] = field(default=units.parse_duration("24 h"), name="ask_again_cap")
+    unavailable_interval_s: Annotated[
+        Seconds,
+        _says("How long a document that the bank does not serve is left alone before it is asked for again."),
+    ] = field(default=units.parse_duration("90 d"), name="unavailable_interval")
     recheck_ages_days: Annotated[
         tuple[AgeDays, ...],
         _says("At which ages a stored day is fetched again and compared; the last before its window closes."),
@@ -420,7 +458,11 @@ class NbbSettings(_Section, frozen=True, kw_only=True):
                 "no subscription is configured; write [nbb.products.extract] with `keys`, or remove [nbb]",
             )
         elif not self.families:
-            yield Problem("improved", "the only subscription is for improved data; name datasets of it", "[]")
+            yield Problem(
+                "products",
+                "no day can be had by these subscriptions; add [nbb.products.extract], or datasets to `improved`",
+                written(tuple(self.products.by_name)),
+            )
 
     def _dataset_problems(self) -> Iterator[Problem]:
         for name in ("authentic", "improved"):
@@ -507,10 +549,7 @@ class Settings(_Section, frozen=True):
 
 _LATER = "not yet served by this version of filingd; remove it"
 NOT_SERVED: dict[str, str] = dict.fromkeys(
-    (
-        "kvk",
-        "nbb.products.authentic-query",
-    ),
+    ("kvk",),
     _LATER,
 )
 _LARGEST_FILE_BYTES = 1024 * 1024

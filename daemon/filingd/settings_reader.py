@@ -187,6 +187,15 @@ def _path_template(value: object) -> str:
     return text
 
 
+def _document_path(value: object) -> str:
+    text = _text(value, '"/authentic/deposit/{ref}/accountingData"')
+    if not re.fullmatch(r"/[A-Za-z0-9._~/-]*\{ref\}[A-Za-z0-9._~/-]*", text):
+        raise _Wrong(
+            'expected a path with one {ref} in it, such as "/authentic/deposit/{ref}/accountingData"'
+        )
+    return text
+
+
 def _media_type(value: object) -> str:
     text = _text(value, '"application/x.zip+json"')
     if not re.fullmatch(r"[A-Za-z0-9.+-]+/[A-Za-z0-9.+-]+", text):
@@ -206,6 +215,7 @@ KINDS: Mapping[str, Callable[[object], Any]] = {
     "user_agent": _user_agent,
     "contact": _contact,
     "path_template": _path_template,
+    "document_path": _document_path,
     "media_type": _media_type,
 }
 _WRITTEN: Mapping[str, Callable[[Any], str]] = {

@@ -28,7 +28,6 @@ from filingd.core.model import (
     Failed,
     Holding,
     Item,
-    Judgement,
     LaneSpec,
     State,
     Stored,
@@ -39,6 +38,8 @@ from filingd.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from filingd.core.model import Judgement
 
 PLAN = BodyPlan(max_bytes=1024 * 1024, accept=frozenset({"json"}))
 HEADERS = (("Accept", "application/json"),)
@@ -79,9 +80,14 @@ class DocumentRegistry:
         return Failed(answer.transfer_reason or "refused", now + 1.0)
 
     def judge(
-        self, group: str, holdings: Mapping[str, Holding], now: float, twin: str | None = None
-    ) -> Judgement:
-        return Judgement(("documents are not sealed",), {})
+        self,
+        group: str,
+        holdings: Mapping[str, Holding],
+        now: float,
+        twin: str | None = None,
+        supplements: Mapping[str, Item] | None = None,
+    ) -> Judgement | None:
+        return None
 
     def target(self, key: str) -> str:
         return f"{key[:12]}/{key[10:]}.json"

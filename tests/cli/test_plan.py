@@ -55,7 +55,7 @@ def test_an_empty_store_wants_every_dataset_of_every_day_by_the_route_of_its_age
         f"extract/{name}" for name in ("references", "json", "xbrl", "pdf")
     }
     assert report["not_obtainable"] == []
-    assert report["not_subscribed"] == ["improved", "improved-archive"]
+    assert report["not_subscribed"] == ["improved", "improved-archive", "authentic-query"]
 
 
 def test_planning_writes_nothing_and_needs_no_key(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -83,7 +83,12 @@ def test_what_no_subscription_serves_is_named_with_its_days_and_reason(
     (lost,) = report["not_obtainable"]
     assert (lost["reason"], lost["first_day"]) == ("no_route", "2026-09-01")
     assert lost["items"] + report["due_now"]["calls"] == report["expected"]["items"]
-    assert report["not_subscribed"] == ["authentic-archive", "improved", "improved-archive"]
+    assert report["not_subscribed"] == [
+        "authentic-archive",
+        "improved",
+        "improved-archive",
+        "authentic-query",
+    ]
 
 
 def test_days_older_than_the_archive_are_outside_its_window(

@@ -4,6 +4,8 @@
     registry.verdicts["lib/shelf-1/list"] = [NotYet("closed", 60.0), Stored()]   # one after the other; the last stays
     registry.answers                              # every answer that was interpreted
 
+    registry.supplements["lib/shelf-1"] = ["lib/annex-1/text"]  # what a shelf needs from the annex, which is never sealed
+
 It is pure but for these two. Without a verdict of the test's own, an answer means what its status says. With
 `is_documents` the items are small JSON documents instead of zips.
 """
@@ -72,6 +74,7 @@ class FakeRegistry:
         self.answers: list[tuple[str, Answer]] = []
         self.open_reasons: dict[str, str] = {}  # shelves that do not agree, and why
         self.refetch: dict[str, float] = {}
+        self.supplements: dict[str, list[str]] = {}
         self.fingerprints: dict[str, str] = {}  # by shelf; shelves without one may be alike
         self.facts: dict[str, int] = {}  # more of them than there are by themselves
 
@@ -104,8 +107,15 @@ class FakeRegistry:
         return _verdict_of(answer, now)
 
     def judge(
-        self, group: str, holdings: Mapping[str, Holding], now: float, twin: str | None = None
-    ) -> Judgement:
+        self,
+        group: str,
+        holdings: Mapping[str, Holding],
+        now: float,
+        twin: str | None = None,
+        supplements: Mapping[str, Item] | None = None,
+    ) -> Judgement | None:
+        if group.startswith("lib/annex-"):
+            return None
         waiting = [
             f"{leaf}: {holding.item.state.name.lower()}"
             for leaf, holding in holdings.items()
@@ -113,16 +123,20 @@ class FakeRegistry:
         ]
         reasons = [*waiting, *([self.open_reasons[group]] if group in self.open_reasons else [])]
         reasons += [f"a copy of {twin}"] if twin else []
+        needed = self.supplements.get(group, [])
+        missing = [key for key in needed if not _is_settled((supplements or {}).get(key))]
+        reasons += [f"needs {key}" for key in missing]
+        wants = tuple(Item(key, self._lane(key), due_at=now) for key in missing)
         refetch = [(key, at) for key, at in self.refetch.items() if key.startswith(f"{group}/")]
         members = {leaf: len(holding.members or ()) for leaf, holding in holdings.items()}
         facts = {"members": members, FINGERPRINT: self.fingerprints.get(group), **self.facts}
-        return Judgement(tuple(reasons), facts, tuple(refetch))
+        return Judgement(tuple(reasons), facts, tuple(refetch), (), tuple(needed), wants)
 
     def target(self, key: str) -> str:
         return f"{key}.{'json' if self.is_documents else 'zip'}"
 
     def key_of(self, target: str) -> str | None:
-        found = re.fullmatch(r"(lib/shelf-\d+/([a-z]+))\.(?:json|zip)", target)
+        found = re.fullmatch(r"(lib/(?:shelf|annex)-\d+/([a-z]+))\.(?:json|zip)", target)
         is_ours = found is not None and found[2] in self.leaves and self.target(found[1]) == target
         return found[1] if found is not None and is_ours else None
 
@@ -134,6 +148,10 @@ class FakeRegistry:
 
     def _lane(self, key: str) -> str:
         return self.lane_of.get(key, self._lanes[0].name)
+
+
+def _is_settled(item: Item | None) -> bool:
+    return item is not None and item.state in FINISHED_STATES
 
 
 def _verdict_of(answer: Answer, now: float) -> Verdict:

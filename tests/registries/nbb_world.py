@@ -252,7 +252,9 @@ class Mirror:
     def judge(self) -> None:
         complete = all(item.state in FINISHED_STATES for item in self.items.values())
         holdings = self._holdings(with_members=complete)
-        self.judgement = self.registry.judge(self.group, holdings, self.now)
+        judgement = self.registry.judge(self.group, holdings, self.now)
+        assert judgement is not None, "a day is sealed one day"
+        self.judgement = judgement
         for key, at in self.judgement.refetch:
             assert at > self.now, "another look must not lie in the past"
             item = self.items[key]

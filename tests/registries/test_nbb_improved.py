@@ -148,7 +148,9 @@ def test_what_was_stored_of_a_family_that_is_not_wanted_any_more_stays_and_is_no
     assert isinstance(alone.request(improved[stored], NOW), Deferral)
     complete = {"references": held("references", listed([row("2026-1", "Corrected")])),
                 "json": held("json", (member("2026-1-aa-corrected.json"),))}  # fmt: skip
-    assert alone.judge(GROUP, complete, NOW).reasons == (), "its seals stand"
+    judged = alone.judge(GROUP, complete, NOW)
+    assert judged is not None
+    assert judged.reasons == (), "its seals stand"
     known |= {change.item.key: change.item for change in both.plan(NOW, known)}
     assert known[stored].due_at is not None, "and it goes on when it is wanted again"
 

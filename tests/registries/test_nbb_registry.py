@@ -40,7 +40,9 @@ def test_the_parts_are_bound_to_the_rules() -> None:
     assert len(REGISTRY.plan(now, {})) == len(REGISTRY.expected(now))
     busy = Answer(ResponseHead(429, {"retry-after": "5"}))
     assert REGISTRY.interpret(item_for(FRIDAY), attempt_by(EXTRACT), busy, {}, now) == Throttled("rate", 5.0)
-    assert len(REGISTRY.judge(f"nbb/authentic/{FRIDAY}", {}, now).reasons) == 4
+    judgement = REGISTRY.judge(f"nbb/authentic/{FRIDAY}", {}, now)
+    assert judgement is not None
+    assert len(judgement.reasons) == 4
 
 
 def test_only_references_are_looked_into() -> None:

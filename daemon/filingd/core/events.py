@@ -219,6 +219,10 @@ ITEM_POSTPONED = _event(
     "Not yet, throttled, blocked (a warning) or stopped: it is tried again and this cost no attempt.",
     *_SETTLED,
 )  # fmt: skip
+ITEMS_WANTED = _event(
+    "items.wanted", INFO, "A day lacks something that is asked for by itself from now on.",
+    GROUP, Fact("count", "integer", "how many items are new"), Fact("first", "string", "the key of the first of them"),
+)  # fmt: skip
 ITEM_FAILED = _event("item.failed", WARNING, "An attempt failed; the next one is scheduled.", *_SETTLED)
 ITEM_GAVE_UP = _event(
     "item.gave_up", WARNING, "Its tries are used up; it is left alone for give_up_pause.", *_SETTLED

@@ -433,9 +433,16 @@ class Holding(msgspec.Struct, frozen=True):
 
 
 class Judgement(msgspec.Struct, frozen=True):
-    """Whether a group is complete. `reasons` is empty when it is. `refetch` names items to fetch again, and when."""
+    """Whether a group is complete. `reasons` is empty when it is. `refetch` names items to fetch again, and when.
+
+    `supplements` are the keys of items outside the group that may hold what is missing in it: whoever asks for a
+    judgement asks again with those that exist. `wants` are items that should exist because of it and are not settled as
+    far as the judgement was told.
+    """
 
     reasons: tuple[str, ...]
     facts: Mapping[str, Any]
     refetch: tuple[tuple[str, float], ...] = ()
     alarms: tuple[str, ...] = ()
+    supplements: tuple[str, ...] = ()
+    wants: tuple[Item, ...] = ()

@@ -41,11 +41,13 @@ class DocumentDesk:
         store: Store,
         outcomes: Outcomes,
         refused: Callable[[Made, Exception], Awaitable[None]],
+        recorded: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """`refused` settles a document that could not be published, and says why."""
+        """`refused` settles a document that could not be published, and says why; `recorded` is told the key of each that was."""
         self._store = store
         self._outcomes = outcomes
         self._refused = refused
+        self._recorded = recorded
         self._waiting: list[Handed] = []
         self._in_hand = 0
         self._disk_is_free = asyncio.Lock()
@@ -119,6 +121,8 @@ class DocumentDesk:
         refused = [(one, error) for one, error in zip(group, errors, strict=True) if error is not None]
         try:
             await self._outcomes.record_documents(kept)
+            for one in kept:
+                self._recorded(one.made.item.key)
         except (DiskFullError, DiskFaultError) as error:
             refused += [(one, error) for one in kept]
         for one, why in refused:

@@ -208,16 +208,12 @@ class Outcomes:
     async def _record_stored(
         self, made: Made, fetched: Fetched, verdict: Stored, path: str, stored_sha256: bytes | None
     ) -> Item:
-        body, head = fetched.answer.body, fetched.answer.head
+        body = fetched.answer.body
         assert body is not None, "a stored verdict without a body"
         now = self._clock.now()
         # The same again: it was lost or damaged here.
         after = _stored_item(made.item, body, verdict, now, is_known=body.sha256 == stored_sha256)
-        version = Version(
-            made.item.key, after.version, path, body.size_bytes, body.sha256, now, made.attempt.route,
-            made.request_id, head.header("etag") if head else None, body.content_digest, body.member_count,
-            now, body.facts,
-        )  # fmt: skip
+        version = _version_of(made, fetched, body, after.version, path, now)
         await self._manifest.record([Change(made.item.state, after, version)])
         self._steps.reached(steps.ROW_RECORDED)
         self._say_stored(made, after, body, path, now)
@@ -226,14 +222,20 @@ class Outcomes:
     async def record_documents(self, group: Sequence[Handed]) -> None:
         """Record documents that are published, in one transaction."""
         now = self._clock.now()
-        recorded = [(one.made, body, _stored_item(one.made.item, body, one.verdict, now))
+        recorded = [(one, body, _stored_item(one.made.item, body, one.verdict, now))
                     for one in group if (body := one.fetched.answer.body) is not None]  # fmt: skip
         if not recorded:
             return
-        await self._manifest.record([Change(made.item.state, after) for made, _, after in recorded])
+        await self._manifest.record([
+            Change(
+                one.made.item.state, after,
+                _version_of(one.made, one.fetched, body, after.version, one.made.target, now),
+            )
+            for one, body, after in recorded
+        ])  # fmt: skip
         self._steps.reached(steps.ROW_RECORDED)
-        for made, body, after in recorded:
-            self._say_stored(made, after, body, made.target, now)
+        for one, body, after in recorded:
+            self._say_stored(one.made, after, body, one.made.target, now)
 
     def _say_stored(self, made: Made, after: Item, body: BodyReport, path: str, now: float) -> None:
         is_another = 0 < made.item.version < after.version
@@ -266,6 +268,17 @@ class Outcomes:
 
 def _digest(fetched: Fetched) -> bytes | None:
     return fetched.answer.body.sha256 if fetched.answer.body is not None else None
+
+
+def _version_of(
+    made: Made, fetched: Fetched, body: BodyReport, number: int, path: str, now: float
+) -> Version:
+    """The evidence of a body that was just published."""
+    head = fetched.answer.head
+    return Version(
+        made.item.key, number, path, body.size_bytes, body.sha256, now, made.attempt.route, made.request_id,
+        head.header("etag") if head else None, body.content_digest, body.member_count, now, body.facts,
+    )  # fmt: skip
 
 
 def _stored_item(

@@ -23,6 +23,7 @@ from filingd.core.model import (
 from filingd.engine.contents import SealedContents
 from filingd.engine.defects import told
 from filingd.engine.recording import record_what_stands
+from filingd.engine.supplements import Supplements
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from filingd.ports import Clock, Log, Manifest, Registry, Steps, Store
 
 _DISK_PAUSE_S = 15.0
+_CHUNK = 1000
 SETTLED_STATES = FINISHED_STATES | {State.QUARANTINED}
 
 
@@ -59,6 +61,7 @@ class Reconciler:
         self._unsealer = unsealer
         self._on_scheduled = on_scheduled
         self._contents = SealedContents(manifest, f"{registry.name}/")
+        self._supplements = Supplements()
         self._rivals: dict[str, set[str]] = {}  # by sealed group: the open ones that hold the same
         self._dirty: dict[str, None] = {}
         self._refused: set[str] = set()  # dirty groups that wait because the disk refused something
@@ -74,6 +77,11 @@ class Reconciler:
         """Something in these groups changed."""
         self._dirty.update(dict.fromkeys(groups))
         self._wake.set()
+
+    def note_settled(self, key: str) -> None:
+        """This item came, or it is known that it will not: whoever waited for it from elsewhere may be complete now."""
+        if groups := self._supplements.settled(key):
+            self.note(groups)
 
     async def run(self) -> None:
         """Judge dirty groups until cancelled."""
@@ -128,6 +136,8 @@ class Reconciler:
             return  # rows that are known to be wrong are no ground for a seal: whoever rights them says so
         holdings = await self._holdings(items)
         judgement = await self._judgement(group, holdings)
+        if judgement is None:
+            return
         known = await self._known(group)
         if judgement.reasons:
             await self._leave_open(known, judgement, items)
@@ -135,15 +145,35 @@ class Reconciler:
             await self._seal(known, judgement, holdings)
             self._contents.note_sealed(group, judgement.facts)
         await self._refetch(judgement, {item.key: item for item in items})
+        await self._want(group, judgement)
 
-    async def _judgement(self, group: str, holdings: Mapping[str, Holding]) -> Judgement:
+    async def _judgement(self, group: str, holdings: Mapping[str, Holding]) -> Judgement | None:
         now = self._clock.now()
         judgement = await asyncio.to_thread(self._registry.judge, group, holdings, now)
+        if judgement is None:
+            return None
+        supplements = await self._manifest.items(judgement.supplements) if judgement.supplements else {}
         twin = await self._contents.twin_of(group, judgement.facts)
-        if twin is None:
+        if twin is not None:
+            await self._doubt(twin, group)
+        if twin is None and not supplements:
             return judgement
-        await self._doubt(twin, group)
-        return await asyncio.to_thread(self._registry.judge, group, holdings, now, twin)
+        return await asyncio.to_thread(self._registry.judge, group, holdings, now, twin, supplements)
+
+    async def _want(self, group: str, judgement: Judgement) -> None:
+        """Have what the group still needs from elsewhere fetched, and judge the group again when all of it is settled."""
+        wanted = {item.key: item for item in judgement.wants}
+        self._supplements.expect(group, wanted)  # before looking: what is settled from now on is not missed
+        known = await self._manifest.items(wanted) if wanted else {}
+        new = [Change(None, item) for key, item in wanted.items() if key not in known]
+        for start in range(0, len(new), _CHUNK):
+            await record_what_stands(self._manifest, new[start : start + _CHUNK], self._log)
+        if new:
+            self._log.info(events.ITEMS_WANTED, group=group, count=len(new), first=new[0].item.key)
+            self._on_scheduled()
+        for key, item in known.items():
+            if item.state in FINISHED_STATES:
+                self.note_settled(key)
 
     async def _doubt(self, twin: str, group: str) -> None:
         """Which of the two holds the other's content cannot be told: the sealed one is fetched again as well, once."""
@@ -170,7 +200,7 @@ class Reconciler:
     async def _holdings(self, items: Iterable[Item]) -> dict[str, Holding]:
         items = list(items)
         versions = await self._manifest.current_versions(item.key for item in items)
-        complete = all(item.state in FINISHED_STATES for item in items)
+        complete = all(item.state in SETTLED_STATES for item in items)
         holdings: dict[str, Holding] = {}
         for item in items:
             members = None

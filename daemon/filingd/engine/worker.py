@@ -22,6 +22,7 @@ from filingd.core.model import (
     Blocked,
     Deferral,
     Failed,
+    Nothing,
     NotYet,
     Stored,
     Throttled,
@@ -77,7 +78,12 @@ class Worker:
             None  # settles a leased item by what lies on disk
         )
         self._outcomes = outcomes
-        self.desk = DocumentDesk(store, outcomes, lambda made, error: self._failed(made.item, error))
+        self.desk = DocumentDesk(
+            store,
+            outcomes,
+            lambda made, error: self._failed(made.item, error),
+            reconciler.note_settled,
+        )
         self._reconciler = reconciler
         self._room = room
         self._slots = slots
@@ -243,6 +249,8 @@ class Worker:
             return
         await self._outcomes.carry_out(made, fetched, verdict, judged_at)
         self._alarm(made.item, verdict)
+        if isinstance(verdict, Stored) or (isinstance(verdict, Nothing) and verdict.confirmed):
+            self._reconciler.note_settled(made.item.key)
         if not made.attempt.is_document and not isinstance(verdict, Throttled | Blocked):
             self._reconciler.note([made.item.group])
 

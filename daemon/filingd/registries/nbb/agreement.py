@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from filingd.core.model import EMPTY_STATES, HOLDING_STATES
+from filingd.registries.nbb import documents
 from filingd.registries.nbb.families import IMPROVED_DATA
 from filingd.registries.nbb.payloads import (
     EXTRACTED,
@@ -21,10 +23,11 @@ from filingd.registries.nbb.timeline import REFERENCES
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    from filingd.core.model import Holding, Member
+    from filingd.core.model import Holding, Item, Member, State
     from filingd.registries.nbb.rules import NbbRules
 
 _FEW_FILINGS = 50  # below this a share says nothing
+_ANSWERED_STATES = HOLDING_STATES | EMPTY_STATES
 
 
 class Difference(NamedTuple):
@@ -36,18 +39,28 @@ class Difference(NamedTuple):
 
 
 class Agreement(NamedTuple):
-    """What a day's references list, against what its zips hold. `filings` is the length of the list."""
+    """What a day's references list, against what its zips hold. `filings` is the length of the list.
+
+    `lacking` are the listed documents, by reference and dataset, that no zip of the day holds although it should.
+    """
 
     filings: int
     differences: Sequence[Difference]
     facts: Mapping[str, Any]  # plain JSON values
     alarms: tuple[str, ...] = ()
+    lacking: Collection[tuple[str, str]] = ()
 
 
-def agreement_of(rules: NbbRules, holdings: Mapping[str, Holding]) -> Agreement:
-    """How far the documents of a day agree with its references; `holdings` with their member indexes."""
-    compare = _improved if rules.family == IMPROVED_DATA else _authentic
-    return compare(rules, holdings)
+def agreement_of(
+    rules: NbbRules, holdings: Mapping[str, Holding], supplements: Mapping[str, Item]
+) -> Agreement:
+    """How far the documents of a day agree with its references; `holdings` with their member indexes.
+
+    `supplements` are documents that were asked for one by one, by key.
+    """
+    if rules.family == IMPROVED_DATA:
+        return _improved(rules, holdings)
+    return _authentic(rules, holdings, supplements)
 
 
 def members_of(holdings: Mapping[str, Holding], dataset: str) -> Sequence[Member]:
@@ -63,25 +76,50 @@ def _differences(found: Sequence[Difference]) -> list[Difference]:
 # ------------------------------------------------------------------------------------------------- authentic
 
 
-def _authentic(rules: NbbRules, holdings: Mapping[str, Holding]) -> Agreement:
-    """One document a filing and dataset; a filing made as PDF explains that it has no JSON and no XBRL."""
+def _authentic(
+    rules: NbbRules, holdings: Mapping[str, Holding], supplements: Mapping[str, Item]
+) -> Agreement:
+    """One document a filing and dataset; a filing made as PDF explains that it has no JSON and no XBRL.
+
+    What a zip lacks may have come by itself, or the bank may have said that it has no such document: both are told.
+    """
     listing = members_of(holdings, REFERENCES)
     listed = filings_of(listing)
     pdf_only = frozenset(reference for reference, model in listed.items() if is_pdf_only(model))
     found = [Difference(REFERENCES, "members without a filing", strangers_in(listing))]
-    missing_by_model = {}
+    missing_by_model, lacking = {}, set[tuple[str, str]]()
+    supplied, unavailable = dict[str, int](), dict[str, int]()
     for dataset in (dataset for dataset in rules.datasets if dataset != REFERENCES):
         held = documents_in(dataset, members_of(holdings, dataset))
         explained = pdf_only if dataset in rules.family.not_of_pdf else frozenset[str]()
         missing_by_model[dataset] = len(explained - held.references)
+        missing = listed.keys() - explained - held.references
+        states = {reference: _state_of(supplements, reference, dataset) for reference in missing}
+        supplied[dataset] = sum(state in HOLDING_STATES for state in states.values())
+        unavailable[dataset] = sum(state in EMPTY_STATES for state in states.values())
+        left = {reference for reference, state in states.items() if state not in _ANSWERED_STATES}
+        lacking |= {(reference, dataset) for reference in missing}
         found += [
-            Difference(dataset, "listed but not in the zip", listed.keys() - explained - held.references),
+            Difference(dataset, "listed but not in the zip", left),
             Difference(dataset, "in the zip but not listed", held.references - listed.keys()),
             Difference(dataset, "in the zip more than once", held.repeated),
             Difference(dataset, "members that fit no filing", held.strangers),
         ]
-    facts = {"filings": len(listed), "pdf_only": len(pdf_only), "missing_by_model": missing_by_model}
-    return Agreement(len(listed), _differences(found), facts, _low_json_share(rules, holdings, len(listed)))
+    facts: dict[str, Any] = {
+        "filings": len(listed),
+        "pdf_only": len(pdf_only),
+        "missing_by_model": missing_by_model,
+    }
+    for name, counts in (("supplied", supplied), ("unavailable", unavailable)):
+        if any(counts.values()):
+            facts[name] = {dataset: count for dataset, count in counts.items() if count}
+    alarms = _low_json_share(rules, holdings, len(listed))
+    return Agreement(len(listed), _differences(found), facts, alarms, lacking)
+
+
+def _state_of(supplements: Mapping[str, Item], reference: str, dataset: str) -> State | None:
+    item = supplements.get(documents.key_for(reference, dataset))
+    return item.state if item is not None else None
 
 
 def _low_json_share(rules: NbbRules, holdings: Mapping[str, Holding], filings: int) -> tuple[str, ...]:

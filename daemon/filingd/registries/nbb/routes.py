@@ -13,12 +13,13 @@ EXTRACT = "extract"
 AUTHENTIC_ARCHIVE = "authentic-archive"
 IMPROVED = "improved"
 IMPROVED_ARCHIVE = "improved-archive"
+AUTHENTIC_QUERY = "authentic-query"
 KEY_HEADER = "NBB-CBSO-Subscription-Key"  # section 4.1
 REQUEST_ID_HEADER = "X-Request-Id"
 
 
 class Operation(msgspec.Struct, frozen=True):
-    """One operation of a product: a path with `{date}` in it, and the one media type it answers to."""
+    """One operation of a product: a path with `{date}` or `{ref}` in it, and the one media type it answers to."""
 
     path: str
     accept: str
@@ -54,4 +55,8 @@ DEFAULT_OPERATIONS: Mapping[tuple[str, str], Operation] = {
     (IMPROVED_ARCHIVE, "json"): Operation(
         "/improved-archive/{date}/accountingData", "application/x.zip+jsonxbrl"
     ),
+    # Single documents, by kind.
+    (AUTHENTIC_QUERY, "json"): Operation("/authentic/deposit/{ref}/accountingData", "application/x.jsonxbrl"),
+    (AUTHENTIC_QUERY, "xbrl"): Operation("/authentic/deposit/{ref}/accountingData", "application/x.xbrl"),
+    (AUTHENTIC_QUERY, "pdf"): Operation("/authentic/deposit/{ref}/accountingData", "application/pdf"),
 }

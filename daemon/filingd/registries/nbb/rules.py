@@ -52,6 +52,7 @@ class NbbRules(msgspec.Struct, frozen=True):
     # 5.3, 6.5: late publication, re-verification.
     not_yet_interval_s: float = HOUR_S
     ask_again_cap_s: float = DAY_S
+    unavailable_interval_s: float = 90 * DAY_S  # until what the bank does not serve is asked for once more
     recheck_ages_days: tuple[int, ...] = (2, 27)
     mismatch_retry_s: tuple[float, ...] = (HOUR_S, 6 * HOUR_S, DAY_S)
     # 13: retries.
@@ -62,3 +63,6 @@ class NbbRules(msgspec.Struct, frozen=True):
     max_body_bytes: int = 20 * 1024**3
     zip_limits: ZipLimits = msgspec.field(default_factory=ZipLimits)
     send_request_id: bool = True
+    documents_lane: str | None = (
+        None  # where single documents can be asked for, if that product is subscribed
+    )

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from filingd.core.model import EMPTY_STATES, HOLDING_STATES, Judgement
+from filingd.core.model import EMPTY_STATES, HOLDING_STATES, Item, Judgement, State
 from filingd.core.seal import FINGERPRINT
-from filingd.registries.nbb import timeline
+from filingd.registries.nbb import documents, timeline
 from filingd.registries.nbb.agreement import agreement_of, members_of
 from filingd.registries.nbb.payloads import file_count
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from filingd.core.model import Holding
     from filingd.registries.nbb.agreement import Agreement, Difference
@@ -51,7 +51,12 @@ class _Findings:
 
 
 def judge(
-    rules: NbbRules, group: str, holdings: Mapping[str, Holding], now: float, twin: str | None = None
+    rules: NbbRules,
+    group: str,
+    holdings: Mapping[str, Holding],
+    now: float,
+    twin: str | None = None,
+    supplements: Mapping[str, Item] | None = None,
 ) -> Judgement:
     """Whether the day is complete. `holdings` by dataset; member indexes must be there for everything stored.
 
@@ -59,12 +64,15 @@ def judge(
     filings do not come out alike: one of the two holds the other's, by a copied folder or a mistaken answer.
     """
     findings = _Findings()
-    _check_states(rules, holdings, findings)
+    failing = _failing(rules, holdings)
+    _check_states(rules, holdings, findings, failing)
     if not findings.reasons:
         _check_bodies(rules, holdings, findings)
-    agreement = agreement_of(rules, holdings)
+    agreement = agreement_of(rules, holdings, supplements or {})
     if not findings.reasons:
         findings.differ(agreement.differences)
+        _check_failing(holdings, failing, findings)
+    lacking = _obtainable(holdings, agreement, failing)
     if not findings.reasons and twin is not None:
         findings.same_as(timeline.day_of(twin).isoformat(), rules.datasets)
     return Judgement(
@@ -72,22 +80,50 @@ def judge(
         facts=_facts(rules, group, holdings, agreement, findings),
         refetch=_refetch(rules, group, holdings, findings, now),
         alarms=agreement.alarms,
+        supplements=tuple(documents.key_for(*pair) for pair in lacking),
+        wants=tuple(_wanted(rules, group, holdings, _unanswered(lacking, supplements or {}), failing, now)),
     )
 
 
 # ------------------------------------------------------------------------------------------------- is all of it there?
 
 
-def _check_states(rules: NbbRules, holdings: Mapping[str, Holding], findings: _Findings) -> None:
+def _failing(rules: NbbRules, holdings: Mapping[str, Holding]) -> frozenset[str]:
+    """The datasets whose zip failed over and over (section 11, row 7), of a day whose documents can be had one by one."""
+    references = holdings.get(timeline.REFERENCES)
+    if rules.documents_lane is None or references is None or references.item.state not in HOLDING_STATES:
+        return frozenset()
+    return frozenset(
+        dataset
+        for dataset, holding in holdings.items()
+        if dataset != timeline.REFERENCES and holding.item.state is State.QUARANTINED
+    )
+
+
+def _check_failing(holdings: Mapping[str, Holding], failing: Collection[str], findings: _Findings) -> None:
+    """A zip that never came is no reason any more once each of its documents came by itself."""
+    for dataset in sorted(failing):
+        if findings.unexplained.get(dataset):
+            findings.add(_state_reason(dataset, holdings[dataset]))
+            findings.suspects.discard(dataset)  # it has its own next try
+
+
+def _state_reason(dataset: str, holding: Holding) -> str:
+    why = f" ({holding.item.reason})" if holding.item.reason else ""
+    return f"{dataset}: {holding.item.state.name.lower()}{why}"
+
+
+def _check_states(
+    rules: NbbRules, holdings: Mapping[str, Holding], findings: _Findings, failing: Collection[str]
+) -> None:
     if timeline.REFERENCES not in rules.datasets:
         findings.add("references: not asked for, and without them nothing shows that a day is complete")
     for dataset in rules.datasets:
         holding = holdings.get(dataset)
         if holding is None:
             findings.add(f"{dataset}: not planned yet")
-        elif holding.item.state not in _SETTLED_STATES:
-            why = f" ({holding.item.reason})" if holding.item.reason else ""
-            findings.add(f"{dataset}: {holding.item.state.name.lower()}{why}")
+        elif holding.item.state not in _SETTLED_STATES and dataset not in failing:
+            findings.add(_state_reason(dataset, holding))
 
 
 def _check_bodies(rules: NbbRules, holdings: Mapping[str, Holding], findings: _Findings) -> None:
@@ -164,3 +200,45 @@ def _next_look_at(steps_s: Sequence[float], changed_at: float, now: float) -> fl
     while changed_at + step_s <= now:
         step_s *= 2
     return changed_at + step_s
+
+
+# ------------------------------------------------------------------------------------------------- one by one
+
+
+def _obtainable(
+    holdings: Mapping[str, Holding], agreement: Agreement, failing: Collection[str]
+) -> list[tuple[str, str]]:
+    """What is lacking, by reference and dataset, in zips that are there or will not come, and can be asked for."""
+    there = {dataset for dataset, holding in holdings.items() if holding.item.state in _SETTLED_STATES}
+    return sorted(
+        (reference, dataset)
+        for reference, dataset in agreement.lacking
+        if dataset in there | set(failing) and documents.may_be_asked_for(reference)
+    )
+
+
+def _unanswered(lacking: Iterable[tuple[str, str]], supplements: Mapping[str, Item]) -> list[tuple[str, str]]:
+    """Without what came by itself and what the bank says it does not have."""
+    known = ((pair, supplements.get(documents.key_for(*pair))) for pair in lacking)
+    return [pair for pair, item in known if item is None or item.state not in _SETTLED_STATES]
+
+
+def _wanted(
+    rules: NbbRules,
+    group: str,
+    holdings: Mapping[str, Holding],
+    lacking: Iterable[tuple[str, str]],
+    failing: Collection[str],
+    now: float,
+) -> Iterator[Item]:
+    """The documents to be asked for one by one. A zip that lacks something has been fetched once more before."""
+    if rules.documents_lane is None:
+        return
+    second_look_s = min(rules.mismatch_retry_s, default=0.0)
+    is_late = now >= _changed_at(holdings, now) + second_look_s
+    day = timeline.day_of(group)
+    priorities = {dataset: timeline.priority_at(rules, day, dataset, now) for dataset in holdings}
+    for reference, dataset in lacking:
+        if is_late or dataset in failing:
+            key = documents.key_for(reference, dataset)
+            yield Item(key, rules.documents_lane, priority=priorities[dataset], due_at=now)

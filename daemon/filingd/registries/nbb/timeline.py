@@ -173,6 +173,11 @@ def _opens_at(rules: NbbRules, day: dt.date, product: str) -> float:
     )
 
 
+def priority_at(rules: NbbRules, day: dt.date, dataset: str, now: float) -> int:
+    """The rank, in whatever lane, of what belongs to this day and dataset."""
+    return _priority(rules, day, dataset, max(calendar.age_days(day, now, rules.zone), 1))
+
+
 def _priority(rules: NbbRules, day: dt.date, dataset: str, age: int) -> int:
     # References come first whatever the order in the configuration: documents are judged by them.
     datasets = rules.family.datasets

@@ -1,0 +1,117 @@
+"""A shelf that needs something from elsewhere: it is asked for, and the shelf is judged again when all of it is settled."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.rig import GROUP, EngineRig, book
+from fakes.http import Reply
+from fakes.registry import FakeRegistry
+from filingd.core import events
+from filingd.core.model import Nothing, State
+from filingd.engine.supervisor import Until
+from filingd.engine.supplements import Supplements
+
+if TYPE_CHECKING:
+    from filingd.core.model import Request
+
+ANNEX = ["lib/annex-1/text", "lib/annex-2/text", "lib/annex-3/text"]
+
+
+def needy_registry(*keys: str, is_documents: bool = False) -> FakeRegistry:
+    registry = FakeRegistry(is_documents=is_documents)
+    registry.supplements[GROUP] = list(keys)
+    return registry
+
+
+@pytest.mark.parametrize("is_documents", [False, True], ids=["bodies", "documents"])
+async def test_what_a_shelf_needs_from_elsewhere_is_fetched_and_then_the_shelf_is_sealed(
+    is_documents: bool,
+) -> None:
+    body = b'{"a": 1}' if is_documents else book()
+    rig = EngineRig(needy_registry(*ANNEX, is_documents=is_documents), lambda _: Reply(200, body))
+    await rig.run(Until.SEALED)
+    assert {key: rig.row(key).state for key in ANNEX} == dict.fromkeys(ANNEX, State.STORED)
+    assert list(rig.manifest.kept_groups) == [GROUP], "the annex is nothing that is sealed"
+    (wanted,) = rig.log.of(events.ITEMS_WANTED, group=GROUP)
+    assert (wanted["count"], wanted["first"]) == (3, ANNEX[0])
+    rig.check_agreement()
+
+
+async def test_a_shelf_is_judged_once_when_the_last_of_it_is_settled_and_not_for_each() -> None:
+    rig = EngineRig(needy_registry(*ANNEX))
+    judged: list[str] = []
+    judge = rig.registry.judge
+
+    def count(group: str, *given: object) -> object:
+        judged.append(group)
+        return judge(group, *given)  # type: ignore[arg-type]  # passed on as they came
+
+    rig.registry.judge = count  # type: ignore[method-assign, assignment]
+    await rig.run(Until.SEALED)
+    held_at = judged.index(GROUP)
+    assert judged[held_at:].count(GROUP) <= 8, (
+        "as often as its own two items, the beginning and the end give cause"
+    )
+
+
+async def test_what_is_proven_not_to_be_had_is_settled_too() -> None:
+    registry = needy_registry(*ANNEX)
+    registry.verdicts[ANNEX[1]] = [Nothing("burnt", None, confirmed=True)]
+    rig = EngineRig(registry)
+    await rig.run(Until.SEALED)
+    assert rig.row(ANNEX[1]).state is State.EMPTY
+
+
+async def test_after_a_restart_nothing_that_came_is_asked_for_again() -> None:
+    def answer(request: Request) -> Reply:
+        return Reply(503) if request.url.endswith(ANNEX[2]) and not is_open else Reply(200, book())
+
+    is_open = False
+    rig = EngineRig(needy_registry(*ANNEX), answer)
+    engine = await rig.begin(Until.SEALED)
+    await rig.until(lambda: rig.manifest.rows.get(ANNEX[1]) and rig.row(ANNEX[1]).state is State.STORED)
+    rig.supervisor.stop()
+    await rig.ended(engine)
+    asked, is_open = len(rig.http.requests), True
+    await rig.run(Until.SEALED)
+    assert [request.url.removeprefix("http://library.invalid/") for request in rig.http.requests[asked:]] == [
+        ANNEX[2]
+    ]
+    rig.check_agreement()
+
+
+@given(
+    needs=st.dictionaries(st.sampled_from("abc"), st.sets(st.integers(1, 5)), max_size=3),
+    order=st.permutations(range(1, 6)),
+)
+def test_each_group_is_told_once_by_the_last_of_what_it_waits_for(
+    needs: dict[str, set[int]], order: list[int]
+) -> None:
+    supplements, told, left = Supplements(), list[str](), {group: set(keys) for group, keys in needs.items()}
+    for group, keys in needs.items():
+        supplements.expect(group, map(str, keys))
+    for key in order:
+        complete = supplements.settled(str(key))
+        for keys in left.values():
+            keys.discard(key)
+        assert complete == sorted(
+            group for group, keys in needs.items() if key in keys and not left[group] and group not in told
+        )
+        told += complete
+    assert sorted(told) == sorted(group for group, keys in needs.items() if keys)
+
+
+def test_a_group_that_needs_something_else_now_no_longer_waits_for_what_it_needed() -> None:
+    supplements = Supplements()
+    supplements.expect("a", ["1", "2"])
+    supplements.expect("b", ["1"])
+    supplements.expect("a", ["3"])
+    assert supplements.settled("1") == ["b"]
+    assert supplements.settled("2") == []
+    assert supplements.settled("3") == ["a"]
+    assert supplements.settled("3") == []
