@@ -13,11 +13,14 @@ from fakes.http import Reply
 from fakes.registry import FakeRegistry
 from filingd.core import events
 from filingd.core.model import Nothing, State
+from filingd.engine.rebuild import Rebuilder
 from filingd.engine.supervisor import Until
 from filingd.engine.supplements import Supplements
 
 if TYPE_CHECKING:
-    from filingd.core.model import Request
+    from collections.abc import Sequence
+
+    from filingd.core.model import Change, Group, Request
 
 ANNEX = ["lib/annex-1/text", "lib/annex-2/text", "lib/annex-3/text"]
 
@@ -115,3 +118,39 @@ def test_a_group_that_needs_something_else_now_no_longer_waits_for_what_it_neede
     assert supplements.settled("2") == []
     assert supplements.settled("3") == ["a"]
     assert supplements.settled("3") == []
+
+
+class Shelf:
+    """Takes what a rebuild finds."""
+
+    def __init__(self) -> None:
+        self.keys: list[str] = []
+        self.groups: list[str] = []
+
+    def add(self, changes: Sequence[Change]) -> None:
+        self.keys += [change.item.key for change in changes]
+
+    def add_groups(self, groups: Sequence[Group]) -> None:
+        self.groups += [group.key for group in groups]
+
+
+async def test_a_rebuilt_manifest_knows_what_lies_in_the_annex_and_takes_it_for_nothing_to_be_sealed() -> (
+    None
+):
+    rig = EngineRig(needy_registry(*ANNEX))
+    await rig.run(Until.SEALED)
+    shelf = Shelf()
+    await Rebuilder(rig.registry, rig.store, rig.clock, shelf).rebuild()
+    assert sorted(shelf.keys) == sorted([*ANNEX, f"{GROUP}/list", f"{GROUP}/text"])
+    assert shelf.groups == [GROUP]
+
+
+async def test_a_lost_manifest_finds_what_came_for_a_shelf_by_itself_and_fetches_none_of_it_again() -> None:
+    rig = EngineRig(needy_registry(*ANNEX))
+    await rig.run(Until.SEALED)
+    asked = len(rig.http.requests)
+    rig.manifest.rows.clear()
+    rig.manifest.kept_groups.clear()
+    await rig.run(Until.SEALED)
+    assert len(rig.http.requests) == asked
+    rig.check_agreement()

@@ -140,7 +140,8 @@ class Rebuilder:
         for key, report in bodies.items():
             changes += await self._stored(key, report, seal, older.get(key, {}), planned.get(key), found)
         changes += self._empties(group, seal, bodies, planned, found)
-        await self._write(changes, self._group(group, seal, found))
+        is_sealed_one_day = self._registry.judge(group, {}, self._clock.now()) is not None
+        await self._write(changes, self._group(group, seal, found) if is_sealed_one_day else None)
 
     async def _bodies(self, paths: Sequence[str], found: Rebuilt) -> tuple[dict[str, BodyReport], list[str]]:
         """The sound bodies of a folder by item, and the files that are no bodies."""
@@ -167,10 +168,10 @@ class Rebuilder:
         if self._builder is not None and problem[0] != UNREADABLE:
             await move_aside(self._store, key, path, REBUILD_ROUTE, self._clock.now(), *problem)
 
-    async def _write(self, changes: Sequence[Change], group: Group) -> None:
+    async def _write(self, changes: Sequence[Change], group: Group | None) -> None:
         if self._builder is not None:
             await asyncio.to_thread(self._builder.add, changes)
-            await asyncio.to_thread(self._builder.add_groups, [group])
+            await asyncio.to_thread(self._builder.add_groups, [group] if group else [])
 
     # ------------------------------------------------------------------ what the seal says
 
