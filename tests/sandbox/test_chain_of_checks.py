@@ -143,7 +143,12 @@ async def test_named_user_agents_pass(sandbox: Sandbox, agent: str) -> None:
         ("GET", "/authentic-archive/batch/2026-10-01/references"),  # and here it is too many
         ("GET", "/extracts/batch/2026-11-19/reference"),
         ("GET", "/extracts/batch/2026-11-19/references/"),
-        ("GET", "/authentic/legalEntity/0999000129/references"),
+        ("GET", "/authentic/legalEntity/0999000129/reference"),
+        ("GET", "/authentic/deposit/2026-00000001/references"),
+        ("GET", "/authentic/2026-11-19/references"),
+        ("GET", "/improved/batch/2026-11-19/references"),  # the last segment is missing
+        ("GET", "/improved-archive/2026-10-01/references/improved"),  # and here it is too many
+        ("GET", "/improved-archive/batch/2026-10-01/references"),
         ("POST", DAY),
         ("DELETE", DAY),
     ],

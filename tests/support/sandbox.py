@@ -24,7 +24,13 @@ from filingd.sandbox.settings import settings_from
 if TYPE_CHECKING:
     from types import TracebackType
 
-KEYS = {"extract": ("1" * 32, "2" * 32), "authentic-archive": ("3" * 32, "4" * 32)}
+KEYS = {
+    "authentic-query": ("5" * 32, "6" * 32),
+    "extract": ("1" * 32, "2" * 32),
+    "improved": ("7" * 32, "8" * 32),
+    "authentic-archive": ("3" * 32, "4" * 32),
+    "improved-archive": ("9" * 32, "a" * 32),
+}
 START_TIMEOUT_S = 20.0
 
 
@@ -112,12 +118,32 @@ class Admin:
         """The knobs, after laying `fields` over them."""
         return dict(self.request("PUT", "/settings", fields) if fields else self.request("GET", "/settings"))
 
+    def remove_filing(self, reference: str, from_at: str | float | None = None) -> None:
+        """Take a filing down, now or from an instant on."""
+        self.request("POST", "/removals", {"reference": reference, "from_at": from_at})
+
+    def restore_filing(self, reference: str) -> None:
+        """Put a filing back that was taken down."""
+        self.request("DELETE", f"/removals/{reference}")
+
+    def removals(self) -> list[dict[str, Any]]:
+        """The filings that are taken down, with `reference` and `from_at`."""
+        return list(self.request("GET", "/removals")["removals"])
+
+    def companies(self, limit: int = 100) -> list[str]:
+        """Enterprise numbers that the registry knows."""
+        return list(self.request("GET", "/companies", limit=limit)["companies"])
+
+    def company(self, number: str) -> list[dict[str, Any]]:
+        """What is known of a company now: its filings with `formats` and `improvements`."""
+        return list(self.request("GET", f"/companies/{number}")["filings"])
+
     def listening(self, *, open_door: bool) -> None:
         """Close the registry's port (connections are refused) or open it again."""
         self.request("POST", "/listener", {"open": open_door})
 
     def day(self, date: str, *, product: str = "extract", members: bool = False) -> dict[str, Any]:
-        """What a day holds now: filings, and count, size and SHA-256 of each dataset's zip."""
+        """What a day holds now: filings (or improvements), and count, size and SHA-256 of each dataset's zip."""
         return dict(self.request("GET", f"/days/{date}", product=product, members=int(members)))
 
 

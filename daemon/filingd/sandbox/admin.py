@@ -9,8 +9,12 @@ GET  /journal/summary           exact answers about the filtered entries; `windo
 GET  POST DELETE /keys          {"product", "key", "slot"}; DELETE with {"product", "slot" or "key"}
 GET  PUT /settings              PUT lays the given fields over the present ones
 GET  POST /listener             {"open": false} closes the registry's port, true opens it again
+GET  POST DELETE /removals      {"reference", "from_at": instant or none for now} takes a filing down, for good or until
+                                DELETE /removals/REFERENCE; DELETE /removals puts all back
 GET  /days/YYYY-MM-DD           what that day holds now, the truth to compare a mirror with;
-                                `product`, and `members=1` for a digest of each member
+                                `product` (improved ones too), and `members=1` for a digest of each member
+GET  /companies                 enterprise numbers that are known; `limit`
+GET  /companies/NUMBER          what is known of a company now: its filings, their formats, their improvements
 """
 
 from __future__ import annotations
@@ -25,14 +29,20 @@ from filingd.core.errors import ConfigError, FilingdError
 from filingd.sandbox.clock import parse_day, parse_instant, utc_text
 from filingd.sandbox.days import DATASETS
 from filingd.sandbox.faults import Rule, Subject, rules_from
+from filingd.sandbox.generator import FIRST_OF_FORMAT
+from filingd.sandbox.improved_documents import label
 from filingd.sandbox.journal import summarize
+from filingd.sandbox.queries import Queries
+from filingd.sandbox.routes import family_of
 from filingd.sandbox.settings import PRODUCTS, SandboxSettings, settings_from
 
 if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Awaitable, Callable, Mapping
 
-    from filingd.sandbox.days import Dataset
+    from filingd.sandbox.days import Dataset, View
+    from filingd.sandbox.generator import Filing
+    from filingd.sandbox.improvements import Improvement
     from filingd.sandbox.server import Sandbox
 
 _QUERY_CONTROLS = ("window_s", "limit")
@@ -168,7 +178,8 @@ class _Admin:
         _product({"product": product})
         with_members = request.query.get("members", "0") == "1"
         datasets = {
-            name: await self._dataset(day, name, product, with_members=with_members) for name in DATASETS
+            name: await self._dataset(day, name, product, with_members=with_members)
+            for name in DATASETS[family_of(product)]
         }
         opens_at = self._world.days.opens_at(day)
         return _json(
@@ -177,47 +188,113 @@ class _Admin:
                 "at": self._world.clock.now(),
                 "opens_at": opens_at,
                 "open": self._world.clock.now() >= opens_at,
-                "filings": await asyncio.to_thread(self._filings, day, product),
                 "datasets": datasets,
             }
+            | await asyncio.to_thread(self._contents, day, product)
         )
 
+    def _contents(self, day: dt.date, product: str) -> dict[str, Any]:
+        if family_of(product) == "improved":
+            return {"improvements": self._improvements(day, product)}
+        return {"filings": self._filings(day, product)}
+
     def _filings(self, day: dt.date, product: str) -> list[dict[str, Any]]:
-        view = self._world.days.view(day, "references", *self._moment(day, "references", product))
-        shown = self._world.days.filings(view)
-        hidden = [
-            filing for filing in self._world.days.all_filings(day) if filing.late and not view.late_shown
-        ]
+        days = self._world.days
+        view = self._view(day, "references", product)
+        shown = days.filings(view)
+        names = {filing.reference_number for filing in shown}
+        hidden = [filing for filing in days.all_filings(day) if filing.reference_number not in names]
+        late_only = [filing for filing in hidden if filing.late and not view.late_shown]
         return [_facts(filing, shown=True) for filing in shown] + [
-            _facts(filing, shown=False) for filing in hidden
+            _facts(filing, shown=False) for filing in late_only
         ]
 
-    def _moment(self, day: dt.date, dataset: Dataset, product: str) -> tuple[float, Any]:
+    def _improvements(self, day: dt.date, product: str) -> list[dict[str, Any]]:
+        days = self._world.days
+        return [
+            self._improvement_facts(entry) for entry in days.improvements(self._view(day, "json", product))
+        ]
+
+    def _improvement_facts(self, entry: Improvement) -> dict[str, Any]:
+        filing = self._world.days.generator.filing(*entry.slot)
+        return {
+            "reference_number": filing.reference_number,
+            "finalised_on": entry.finalised_on.isoformat(),
+            "kind": entry.kind,
+            "part": entry.part,
+            "label": label(entry, self._world.settings),
+            "listed": entry.listed,
+        }
+
+    def _view(self, day: dt.date, dataset: Dataset, product: str) -> View:
         now = self._world.clock.now()
         subject = Subject(at=now, product=product, dataset=dataset, date=day.isoformat())
-        return now, self._world.faults.mutations(subject)
+        return self._world.days.view(
+            day, dataset, now, self._world.faults.mutations(subject), family_of(product)
+        )
 
     async def _dataset(
         self, day: dt.date, dataset: Dataset, product: str, *, with_members: bool
     ) -> dict[str, Any]:
         days = self._world.days
-        view = days.view(day, dataset, *self._moment(day, dataset, product))
+        view = self._view(day, dataset, product)
         body = await days.body(view)
         if body is None:
             return {"count": 0}
         size, digest = await body.measure()
-        facts = {"count": len(days.filings(view)), "bytes": size, "sha256": digest}
+        facts = {"count": len(days.entries(view)), "bytes": size, "sha256": digest}
         members = {"members": await asyncio.to_thread(days.member_digests, view)} if with_members else {}
         return facts | members
 
+    async def companies(self, request: web.Request) -> web.Response:
+        limit = int(request.query.get("limit", 100))
+        return _json({"companies": await asyncio.to_thread(self._world.days.generator.numbers, limit)})
 
-def _facts(filing: Any, *, shown: bool) -> dict[str, Any]:
+    async def company(self, request: web.Request) -> web.Response:
+        number = request.match_info["number"]
+        known = self._world.days.generator.company(number) is not None
+        return _json(
+            {"number": number, "known": known, "filings": await asyncio.to_thread(self._of_company, number)}
+        )
+
+    def _of_company(self, number: str) -> list[dict[str, Any]]:
+        queries = Queries(self._world, self._world.clock.now())
+        return [
+            _facts(filing, shown=True)
+            | {"improvements": [self._improvement_facts(entry) for entry in queries.improvements_of(filing)]}
+            for filing in queries.filings_of(number)
+        ]
+
+    # --- removals ---
+
+    async def get_removals(self, _: web.Request) -> web.Response:
+        return _json({"removals": self._world.removals.report()})
+
+    async def post_removals(self, request: web.Request) -> web.Response:
+        order = await _read(request)
+        from_at = order.get("from_at")
+        at = self._world.clock.now() if from_at is None else parse_instant(from_at)
+        self._world.removals.add(str(order.get("reference", "")), at)
+        return await self.get_removals(request)
+
+    async def delete_removals(self, request: web.Request) -> web.Response:
+        self._world.removals.clear()
+        return await self.get_removals(request)
+
+    async def delete_removal(self, request: web.Request) -> web.Response:
+        known = self._world.removals.undo(request.match_info["reference"])
+        return _json({"undone": known}, status=200 if known else 404)
+
+
+def _facts(filing: Filing, *, shown: bool) -> dict[str, Any]:
     return {
         "reference_number": filing.reference_number,
+        "published_on": filing.published_on.isoformat(),
         "model_type": filing.model_type,
         "deposit_type": filing.deposit_type,
         "enterprise_number": filing.company.number if filing.enterprise_listed else None,
         "structured": filing.structured,
+        "formats": [name for name in FIRST_OF_FORMAT if filing.exists_as(name)],
         "late": filing.late,
         "shown": shown,
     }
@@ -255,7 +332,13 @@ def make_admin(sandbox: Sandbox) -> web.Application:
             web.put("/settings", admin.put_settings),
             web.get("/listener", admin.get_listener),
             web.post("/listener", admin.post_listener),
+            web.get("/removals", admin.get_removals),
+            web.post("/removals", admin.post_removals),
+            web.delete("/removals", admin.delete_removals),
+            web.delete("/removals/{reference}", admin.delete_removal),
             web.get("/days/{date}", admin.day),
+            web.get("/companies", admin.companies),
+            web.get("/companies/{number}", admin.company),
         ]
     )
     return application

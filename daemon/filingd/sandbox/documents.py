@@ -71,15 +71,18 @@ Casing = Literal["camel", "pascal"]
 
 
 def reference_object(filing: Filing, casing: Casing, public_url: str) -> dict[str, Any]:
-    """The 19 keys of section 7.2. The dates inside ExerciseDates are lower camel in both casings."""
-    pascal = _reference_in_pascal(filing, public_url)
+    """The 19 keys of section 7.2, as they stand in a day's zip: rarely without the enterprise number."""
+    pascal = reference_in_pascal(filing, public_url)
     if not filing.enterprise_listed:
         del pascal["EnterpriseNumber"]
-    return (
-        pascal
-        if casing == "pascal"
-        else {_camel(key): _camel_members(value) for key, value in pascal.items()}
-    )
+    return in_casing(pascal, casing)
+
+
+def in_casing(pascal: dict[str, Any], casing: Casing) -> dict[str, Any]:
+    """The object with its keys in a casing. The dates inside ExerciseDates are lower camel in both."""
+    if casing == "pascal":
+        return pascal
+    return {_camel(key): _camel_members(value) for key, value in pascal.items()}
 
 
 def reference_json(filing: Filing, casing: Casing, public_url: str) -> bytes:
@@ -87,7 +90,8 @@ def reference_json(filing: Filing, casing: Casing, public_url: str) -> bytes:
     return msgspec.json.encode(reference_object(filing, casing, public_url))
 
 
-def _reference_in_pascal(filing: Filing, public_url: str) -> dict[str, Any]:
+def reference_in_pascal(filing: Filing, public_url: str) -> dict[str, Any]:
+    """The 19 keys as the query operations give them; they always tell the enterprise number."""
     company = filing.company
     url = f"{public_url}/authentic/deposit/{filing.reference_number}/accountingData"
     return {

@@ -19,6 +19,7 @@ request" means the third that would have felt it. Effects of several rules add u
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 import itertools
 import random
 from fnmatch import fnmatchcase
@@ -27,7 +28,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import msgspec
 
 from filingd.core.errors import ConfigError
-from filingd.sandbox.clock import parse_instant
+from filingd.sandbox.clock import brussels_day, parse_instant
 from filingd.sandbox.settings import PRODUCTS, Casing, EmptyVariant, Framing, RangeMode
 from filingd.sandbox.zips import DamageKind, Method  # noqa: TC001 - msgspec needs them at run time
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 Stage = Literal["accept", "door", "gateway", "key", "quota", "lookup", "body", "answer"]
 Number = int | float
+_YEARS_BACK = 4  # further than any window
 
 
 class Effect(msgspec.Struct, tag_field="kind", forbid_unknown_fields=True, frozen=True, kw_only=True):
@@ -109,7 +111,8 @@ class Mutate(Effect, tag="mutate", frozen=True, kw_only=True):
     """The registry changed a past day: one filing's figures or name, one more filing, or one less.
 
     Applies to every request from the rule's `from_at` on; matches product, dataset, date and time only, so
-    that what the day holds is a fact and not a matter of who asks.
+    that what the day holds is a fact and not a matter of who asks. A day of an improved product holds improvements, and
+    it is one of those that changes. Queries see what the zips show, if the rule means their product too.
     """
 
     change: Literal["figures", "added", "removed"]
@@ -231,9 +234,11 @@ class Match(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=Tru
     """Which requests a rule means. Texts are globs; what is empty matches everything."""
 
     product: str = "*"
-    operation: str = "*"  # references, accountingData
+    operation: str = "*"  # references, accountingData; of the queries see `routes.ROUTES`
     dataset: str = "*"  # references, json, xbrl, pdf
-    date: str = "*"  # publication day, such as 2026-11-2?
+    date: str = "*"  # publication day, such as 2026-11-2?; queries have none
+    reference: str = "*"  # reference number, where the request has one
+    enterprise: str = "*"  # enterprise number, where the request has one
     path: str = "*"
     slot: str = "*"  # primary, secondary
     skip: int = 0  # let so many matches pass first
@@ -253,6 +258,9 @@ class Rule(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_defaul
     note: str = ""
 
 
+_REQUEST_FIELDS = ("product", "operation", "dataset", "date", "reference", "enterprise", "path", "slot")
+
+
 @dataclasses.dataclass(slots=True)
 class Subject:
     """What rules match: the facts of one request."""
@@ -262,6 +270,8 @@ class Subject:
     operation: str = ""
     dataset: str = ""
     date: str = ""
+    reference: str = ""
+    enterprise: str = ""
     path: str = ""
     slot: str = ""
 
@@ -281,9 +291,12 @@ class _Armed:
     def means(self, subject: Subject) -> bool:
         match = self.rule.match
         return self.from_at <= subject.at < self.until_at and all(
-            fnmatchcase(getattr(subject, name), getattr(match, name))
-            for name in ("product", "operation", "dataset", "date", "path", "slot")
+            fnmatchcase(getattr(subject, name), getattr(match, name)) for name in _REQUEST_FIELDS
         )
+
+    def holds(self, product: str, at: float) -> bool:
+        """Whether a rule that is not about requests is in force for a product at an instant."""
+        return self.from_at <= at < self.until_at and fnmatchcase(product, self.rule.match.product)
 
     def fires(self) -> bool:
         """Count one match and say whether the rule applies to it."""
@@ -350,6 +363,19 @@ class FaultBook:
             if isinstance(entry.rule.effect, Mutate) and entry.means(subject)
         ]
 
+    def mutated_days(self, product: str, at: float) -> list[dt.date]:
+        """The days of the last years that a change of the past may concern, by the rules in force at an instant."""
+        meant = [
+            entry.rule.match
+            for entry in self._armed.values()
+            if _is_world(entry) and entry.holds(product, at)
+        ]
+        if not meant:
+            return []
+        today = brussels_day(at)
+        days = [today - dt.timedelta(days=back) for back in range(1, _YEARS_BACK * 366)]
+        return [day for day in days if any(fnmatchcase(day.isoformat(), match.date) for match in meant)]
+
     def _arm(self, rule: Rule) -> _Armed:
         rule_id = rule.id or f"fault-{next(self._ids)}"
         named = Rule(effect=rule.effect, match=rule.match, id=rule_id, note=rule.note)
@@ -373,8 +399,7 @@ def _stage(effect: Effect) -> Stage:
     return STAGES[type(effect)]
 
 
-_REQUEST_FIELDS = ("product", "operation", "dataset", "date", "path", "slot")
-_COUNTERS = ("skip", "nth", "times", "share", "slot", "path", "operation")
+_COUNTERS = ("skip", "nth", "times", "share", "slot", "path", "operation", "reference", "enterprise")
 
 
 def _check(rule: Rule) -> None:

@@ -40,6 +40,8 @@ class Entry(msgspec.Struct, kw_only=True):
     operation: str = ""
     dataset: str = ""
     date: str = ""
+    reference: str = ""
+    enterprise: str = ""
     slot: str = ""
     key: str = ""
     key_in_url: bool = False
@@ -164,6 +166,8 @@ GLOB_FILTERS = (
     "operation",
     "dataset",
     "date",
+    "reference",
+    "enterprise",
     "slot",
     "outcome",
     "request_id",

@@ -1,12 +1,13 @@
 """The NBB CBSO desk: which routes exist, in which order a request is checked, and what it gets.
 
 The order is that of the real chain (NBB reference, section 12.1): application gateway, route, key, rate and
-quota, parameters, Accept, lookup. Two of the five products have routes with data so far (daily extract and
-authentic archive); the others have keys, and their paths answer as undefined ones do.
+quota, parameters, Accept, lookup. The operations of all five products are in `routes`; a lookup is of a day
+(`days`) or of a company or a single filing (`queries`).
 """
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import datetime as dt
 import email.utils
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 from filingd.sandbox import bodies
 from filingd.sandbox.answers import Answer, HeldBody, Wire, short
 from filingd.sandbox.clock import brussels_day, parse_day
+from filingd.sandbox.days import with_fields
 from filingd.sandbox.faults import (
     Cut,
     Drip,
@@ -40,60 +42,28 @@ from filingd.sandbox.faults import (
     Waf,
 )
 from filingd.sandbox.limits import SlidingWindow, whole_seconds
+from filingd.sandbox.queries import NO_ENTERPRISE, NO_REFERENCE, Missing, Queries
 from filingd.sandbox.ranges import decide
+from filingd.sandbox.routes import KINDS_IN_PATH, PREFIXES, ROUTES, product_of
 from filingd.sandbox.zips import Damage, folder_of, write_zip
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from multidict import CIMultiDictProxy
+    from multidict import CIMultiDictProxy, MultiMapping
+    from yarl import URL
 
     from filingd.sandbox.answers import Body
     from filingd.sandbox.days import Dataset, View
+    from filingd.sandbox.documents import Casing
     from filingd.sandbox.faults import Stage
     from filingd.sandbox.keys import Holder
+    from filingd.sandbox.routes import Route
     from filingd.sandbox.settings import EmptyVariant, Limit
     from filingd.sandbox.world import World
 
 KEY_HEADER = "NBB-CBSO-Subscription-Key"
 JSON, PROBLEM, HTML = "application/json", "application/problem+json", "text/html"
-PREFIXES = {
-    "authentic-query": "authentic",
-    "extract": "extracts",
-    "improved": "improved",
-    "authentic-archive": "authentic-archive",
-    "improved-archive": "improved-archive",
-}
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Route:
-    """An operation as data: its product, its path and the representations it offers."""
-
-    product: str
-    operation: str
-    template: str  # {date} stands for one path segment, whatever is in it
-    datasets: Mapping[str, Dataset]  # by the one value of Accept that selects it
-
-    def match(self, path: str) -> str | None:
-        """The text in place of {date}, or None if the path is another."""
-        found = re.fullmatch(re.escape(self.template).replace(r"\{date\}", "([^/]+)"), path)
-        return found.group(1) if found else None
-
-
-_REFERENCES: dict[str, Dataset] = {"application/x.zip+json": "references"}
-_DOCUMENTS: dict[str, Dataset] = {
-    "application/x.zip+jsonxbrl": "json",
-    "application/x.zip+xbrl": "xbrl",
-    "application/x.zip+pdf": "pdf",
-}
-ROUTES = (
-    Route("extract", "references", "/extracts/batch/{date}/references", _REFERENCES),
-    Route("extract", "accountingData", "/extracts/batch/{date}/accountingData", _DOCUMENTS),
-    Route("authentic-archive", "references", "/authentic-archive/{date}/references", _REFERENCES),
-    Route("authentic-archive", "accountingData", "/authentic-archive/{date}/accountingData", _DOCUMENTS),
-)
-
 # User-Agents that the application gateway turns away (section 4.1): none, a library's default, a bare browser
 # name.
 _BLOCKED_AGENTS = re.compile(
@@ -109,12 +79,23 @@ class Call:
     path: str
     at: float
     headers: CIMultiDictProxy[str]
+    query: MultiMapping[str]
     route: Route | None = None
     product: str = ""
-    date_text: str = ""
+    params: Mapping[str, str] = dataclasses.field(default_factory=dict)  # what stands in the path
     dataset: Dataset | None = None
     holder: Holder | None = None
     day: dt.date = dt.date.min
+    year: int | None = None
+
+    def param(self, name: str) -> str:
+        """A text from the path; empty if its route has none of that name."""
+        return self.params.get(name, "")
+
+    @property
+    def date_text(self) -> str:
+        """The publication day as it was written; empty for a query."""
+        return self.param("date")
 
     @property
     def subject(self) -> Subject:
@@ -125,6 +106,8 @@ class Call:
             operation=self.route.operation if self.route else "",
             dataset=self.dataset or "",
             date=self.date_text,
+            reference=self.param("reference"),
+            enterprise=self.param("enterprise"),
             path=self.path,
             slot=self.holder.slot if self.holder else "",
         )
@@ -144,13 +127,14 @@ class NbbDesk:
         self._world = world
         self._windows: dict[tuple[str, str, Limit], SlidingWindow] = {}
 
-    def read(self, method: str, path: str, headers: CIMultiDictProxy[str]) -> Call:
+    def read(self, method: str, url: URL, headers: CIMultiDictProxy[str]) -> Call:
         """What can be known of a request without judging it."""
-        call = Call(method, path, self._world.clock.now(), headers)
-        call.product = next((name for name, prefix in PREFIXES.items() if path.startswith(f"/{prefix}/")), "")
+        path = url.raw_path
+        call = Call(method, path, self._world.clock.now(), headers, url.query)
+        call.product = product_of(path)
         for route in ROUTES:
-            if (date_text := route.match(path)) is not None:
-                call.route, call.date_text = route, date_text
+            if (params := route.match(path)) is not None:
+                call.route, call.params = route, params
                 call.dataset = _asked_dataset(route, headers)
         call.holder = self._world.keys.holder(headers.get(KEY_HEADER, ""))
         return call
@@ -275,6 +259,21 @@ class NbbDesk:
             return self._problem(
                 call, 400, "X-Request-Id", "request.id.invalid", "X-Request-Id must be a UUID"
             )
+        return self._check_date(call) if "date" in call.params else self._check_names(call)
+
+    def _check_names(self, call: Call) -> Answer | None:
+        """Enterprise number, reference number, kind and year of a query. Other query parameters are ignored."""
+        year = call.query.get("year", "") if call.param("enterprise") else ""
+        for field, pattern, text in _NAMES:
+            value = year if field == "year" else call.param(field)
+            if value and not pattern.fullmatch(value):
+                status = self._world.settings.status_malformed
+                return self._problem(call, status, field, f"{field}.invalid", text)
+        call.year = int(year) if year else None
+        return None
+
+    def _check_date(self, call: Call) -> Answer | None:
+        settings = self._world.settings
         try:
             call.day = parse_day(call.date_text)
         except ValueError:
@@ -310,6 +309,8 @@ class NbbDesk:
         if replaced:
             answer = _replacement(call, replaced)
             return self._finish(call, answer, content_type=answer.headers.get("Content-Type", ""))
+        if "date" not in call.params:
+            return await self._query(call, effects)
         missing = self._not_available(call)
         if missing is not None:
             return self._nothing(call, missing)
@@ -318,7 +319,7 @@ class NbbDesk:
         if body is None:
             variant = empty.variant if empty else self._world.settings.empty_day
             return self._empty(call, variant)
-        return await self._zip(call, body)
+        return await self._delivered(call, body)
 
     def _not_available(self, call: Call) -> int | None:
         """The status for a day outside the product's window, or not published yet; None if it is there."""
@@ -326,7 +327,7 @@ class NbbDesk:
         if call.at < self._world.days.opens_at(call.day):
             return settings.status_not_yet
         age_days = (brussels_day(call.at) - call.day).days
-        if call.product == "extract":
+        if call.route is not None and call.route.window == "extract":
             inside = age_days <= settings.extract_max_age_days
         else:
             oldest = _years_before(brussels_day(call.at), settings.archive_years)
@@ -340,8 +341,9 @@ class NbbDesk:
 
     def _view(self, call: Call, effects: list[Effect]) -> View:
         assert call.dataset is not None
+        assert call.route is not None
         mutations = self._world.faults.mutations(call.subject)
-        view = self._world.days.view(call.day, call.dataset, call.at, mutations)
+        view = self._world.days.view(call.day, call.dataset, call.at, mutations, call.route.family)
         for effect in effects:
             if isinstance(effect, Shape):
                 view = _shaped(view, effect)
@@ -360,7 +362,48 @@ class NbbDesk:
             return Answer(204, HeldBody(b""))
         return self._finish(call, Answer(200, HeldBody(_EMPTY_BODIES[variant])))
 
-    async def _zip(self, call: Call, body: Body) -> Answer:
+    # --- queries ---
+
+    async def _query(self, call: Call, effects: list[Effect]) -> Answer:
+        empty = _first(effects, Empty)
+        shape = _first(effects, Shape) or Shape()
+        found = _nothing_at_all(call) if empty else await asyncio.to_thread(self._found, call, shape)
+        if isinstance(found, bytes):
+            return await self._delivered(call, HeldBody(found))
+        assert call.route is not None
+        listing = call.dataset == "references" and call.route.operation != "depositReference"
+        variant = empty.variant if empty else self._world.settings.no_references if listing else "404"
+        if variant == "404":
+            return self._problem(call, 404, found.field, found.message_key, found.text)
+        if variant == "204":
+            return Answer(204, HeldBody(b""))
+        return self._finish(call, Answer(200, HeldBody(b"[]" if variant == "empty-array" else b"")))
+
+    def _found(self, call: Call, shape: Shape) -> bytes | Missing:
+        """The body of a query, or why there is none."""
+        assert call.route is not None
+        queries = Queries(self._world, call.at)
+        casing: Casing = "camel" if shape.casing == "camel" else "pascal"
+        if call.dataset == "references":
+            rows = (
+                _improved_rows(queries, call, casing)
+                if call.route.family == "improved"
+                else _rows(queries, call, casing)
+            )
+            shaped = [with_fields(row, shape.fields) for row in rows]
+            if call.route.operation == "depositReference":
+                return shaped[0] if shaped else NO_REFERENCE
+            return b"[" + b",".join(shaped) + b"]" if shaped else _nothing_at_all(call)
+        assert call.dataset is not None
+        if call.route.family == "improved":
+            document = queries.improved_document(call.param("reference"), KINDS_IN_PATH[call.param("kind")])
+        else:
+            document = queries.document(call.param("reference"), call.dataset)
+        return with_fields(document, shape.fields) if isinstance(document, bytes) else document
+
+    # --- delivery ---
+
+    async def _delivered(self, call: Call, body: Body) -> Answer:
         effects = self._claim("body", call)
         ranges = _first(effects, Ranges)
         mode = ranges.mode if ranges else self._world.settings.ranges
@@ -398,7 +441,7 @@ class NbbDesk:
             headers["Content-Type"] = content_type
         named = settings.content_disposition if head.content_disposition is None else head.content_disposition
         if named:
-            headers["Content-Disposition"] = f'attachment; filename="{call.date_text}-{call.dataset}.zip"'
+            headers["Content-Disposition"] = f'attachment; filename="{_file_name(call)}"'
         return headers
 
 
@@ -407,6 +450,51 @@ _EMPTY_BODIES = {
     "empty-zip": b"".join(write_zip([])),
     "dirs-only": b"".join(write_zip([folder_of("accounts/"), folder_of("accounts/2026/")])),
 }
+
+
+_NAMES = (
+    ("enterprise", re.compile(r"[01]\d{9}"), "enterprise number must have 10 digits"),
+    ("reference", re.compile(r"\d{4}-\d+"), "reference number must be yyyy-nnnnnnnn"),
+    ("kind", re.compile("|".join(KINDS_IN_PATH)), "unknown kind of improvement"),
+    ("year", re.compile(r"\d{4}"), "year must be yyyy"),
+)
+
+
+def _rows(queries: Queries, call: Call, casing: Casing) -> list[bytes]:
+    if call.param("enterprise"):
+        return [
+            queries.row(filing, casing) for filing in queries.filings_of(call.param("enterprise"), call.year)
+        ]
+    filing = queries.filing(call.param("reference"))
+    return [queries.row(filing, casing)] if filing else []
+
+
+def _improved_rows(queries: Queries, call: Call, casing: Casing) -> list[bytes]:
+    if call.param("enterprise"):
+        filings = queries.filings_of(call.param("enterprise"), call.year)
+    else:
+        filing = queries.filing(call.param("reference"))
+        filings = [filing] if filing else []
+    made = [entry for filing in filings for entry in queries.improvements_of(filing) if entry.listed]
+    return [queries.improved_row(entry, casing) for entry in made]
+
+
+def _nothing_at_all(call: Call) -> Missing:
+    if call.param("enterprise"):
+        return NO_ENTERPRISE
+    key = (
+        NO_REFERENCE.message_key
+        if call.dataset == "references"
+        else f"{NO_REFERENCE.message_key}.{call.dataset}"
+    )
+    return dataclasses.replace(NO_REFERENCE, message_key=key)
+
+
+def _file_name(call: Call) -> str:
+    if call.date_text:
+        return f"{call.date_text}-{call.dataset}.zip"
+    extension = "json" if call.dataset == "references" else call.dataset
+    return f"{call.param('reference') or call.param('enterprise')}.{extension}"
 
 
 def _asked_dataset(route: Route, headers: CIMultiDictProxy[str]) -> Dataset | None:
@@ -446,7 +534,7 @@ def _replacement(call: Call, effect: Replace) -> Answer:
     contents = {
         "json_error": (bodies.apim(500, "Internal server error"), JSON),
         "html": (bodies.gateway_page(502), HTML),
-        "text": (f"No data for {call.date_text}\n".encode(), "text/plain"),
+        "text": (f"No data for {call.date_text or call.path}\n".encode(), "text/plain"),
         "empty": (b"", ""),
     }
     data, content_type = contents[effect.body]

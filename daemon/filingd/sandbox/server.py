@@ -177,7 +177,7 @@ class Sandbox:
         path, in_path = keys.redacted(request.rel_url.raw_path)
         query, in_query = keys.redacted(request.rel_url.raw_query_string)
         entry = self.journal.start(request.method, path, query)
-        call = self._desk.read(request.method, request.rel_url.raw_path, request.headers)
+        call = self._desk.read(request.method, request.rel_url, request.headers)
         entry.key_in_url = in_path or in_query or "subscription-key" in query.lower()
         _describe(entry, call, request)
         self.journal.announced(entry)
@@ -227,6 +227,7 @@ def _describe(entry: Entry, call: Call, request: web.BaseRequest) -> None:
     headers = request.headers
     key = headers.get(KEY_HEADER)
     entry.product, entry.date, entry.dataset = call.product, call.date_text, call.dataset or ""
+    entry.reference, entry.enterprise = call.param("reference"), call.param("enterprise")
     entry.operation = call.route.operation if call.route else ""
     entry.slot = call.holder.slot if call.holder else ""
     entry.key = f"{call.holder.product if call.holder else 'unknown'}#{fingerprint(key)}" if key else ""

@@ -77,6 +77,16 @@ class SandboxSettings(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     big_xbrl_every_days: int = 5
     public_url: str = ""  # host in AccountingDataURL; empty: the sandbox's own base URL
 
+    # What the bank makes of it afterwards (section 6.6)
+    corrected_share: float = 0.02  # of the filings with figures
+    extracted_share: float = 0.6  # of the filings filed as PDF
+    unlisted_extraction_share: float = 0.1  # of the extracted ones: a document without a reference line
+    improved_unknown_label_share: float = 0.0  # of the improved filings, labelled `improved_unknown_label`
+    improved_unknown_label: str = "restated-authentic"
+    improved_both_label: str = "aa-corrected"  # if annual accounts and social balance are corrected at once
+    improved_both_data: str = "AA"  # CorrectedData of the one line that stands for both
+    improved_casing: Casing | None = None  # of improved references; none: as the authentic ones
+
     # When it shows it
     publish_at: str = "05:00"  # Brussels, on D+1
     published_at: dict[str, str | float] = msgspec.field(default_factory=dict)  # single days, instants
@@ -92,6 +102,7 @@ class SandboxSettings(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     status_out_of_window: int = 404
     status_not_yet: int = 404
     empty_day: EmptyVariant = "404"
+    no_references: Literal["404", "empty-array"] = "404"  # a company or filing of which nothing is known
     wrong_product_status: Literal[401, 403] = 401
     strict_request_id: bool = False
 
@@ -140,8 +151,10 @@ class SandboxSettings(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         """Size of big documents against reality."""
         return self.document_scale or min(1.0, max(0.05, self.scale))
 
-    def casing_of(self, day: dt.date) -> Casing:
+    def casing_of(self, day: dt.date, *, improved: bool = False) -> Casing:
         """The casing of a publication day: that of the last flip on or before it."""
+        if improved and self.improved_casing is not None:
+            return self.improved_casing
         flips = [text for text in sorted(self.casing_flips) if text <= day.isoformat()]
         return self.casing_flips[flips[-1]] if flips else self.casing
 
