@@ -227,6 +227,7 @@ async def build_engine(
 ) -> Engine:
     """Wire the parts of a service together. `read_keys` reads the keys anew, off the event loop."""
     from filingd.adapters.request_ids import RequestIds
+    from filingd.engine.clock_watch import ClockWatch
     from filingd.engine.heartbeat import Heartbeat
     from filingd.engine.outcomes import Outcomes
     from filingd.engine.planner import Planner
@@ -256,7 +257,14 @@ async def build_engine(
     worker = Worker(
         registry,
         lanes,
-        Transfer(http, store, clock, flow_limits(settings), settings.store.keep_free_bytes),
+        Transfer(
+            http,
+            store,
+            clock,
+            flow_limits(settings),
+            settings.store.keep_free_bytes,
+            ClockWatch(clock, log).look,
+        ),
         store,
         Outcomes(store, manifest, clock, log, steps, unsealer),
         reconciler,

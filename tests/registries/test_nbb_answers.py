@@ -302,6 +302,13 @@ def test_advice_how_long_to_wait_is_taken_from_header_and_text(
     assert verdict.retry_after_s == wait_s
 
 
+@pytest.mark.parametrize("skew_s", [-7200.0, 0.0, 7200.0])
+def test_a_date_to_come_back_at_is_meant_by_the_clock_of_whoever_says_it(skew_s: float) -> None:
+    verdict = judged(answer(429, b"", Retry_After=dated(skew_s + 90), Date=dated(skew_s)))
+    assert isinstance(verdict, Throttled)
+    assert verdict.retry_after_s == 90.0
+
+
 @pytest.mark.parametrize("header", ["", "soon", "-1"])
 def test_a_503_with_senseless_advice_is_a_failure(header: str) -> None:
     assert failed(judged(answer(503, Retry_After=header))).reason == "server_error_503"

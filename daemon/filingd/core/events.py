@@ -283,7 +283,7 @@ DAY_OPEN = _event("day.open", (INFO, DEBUG), "A day was judged and is not comple
 ALARM_RAISED = _event(
     "alarm.raised", ERROR, "Somebody should look. `kind` is stable; the other facts depend on it.",
     Fact("kind", "string", "what is wrong: product_blocked, empty_working_day, low_json_share, "
-         "not_obtainable, many_files_missing, seal_failed, outside_window and others"),
+         "not_obtainable, many_files_missing, seal_failed, outside_window, clock_skew, unknown_label and others"),
     _maybe(GROUP), _maybe(KEY), _maybe(LANE), _maybe(REASON), _maybe(DETAIL), _maybe(STATUS),
     _maybe(Fact("count", "integer", "how many")),
     _maybe(Fact("looked", "integer", "out of how many")),

@@ -40,11 +40,15 @@ def parse_retry_after(text: str | None, now_at: float) -> float | None:
     cleaned = (text or "").strip()
     if cleaned.isascii() and cleaned.isdigit():
         return min(float(cleaned), LONGEST_ADVICE_S)
-    until_at = _date_at(cleaned, now_at)
+    until_at = http_date_at(cleaned, now_at)
     return None if until_at is None else min(max(0.0, until_at - now_at), LONGEST_ADVICE_S)
 
 
-def _date_at(text: str, now_at: float) -> float | None:
+def http_date_at(text: str, now_at: float) -> float | None:
+    """The instant of an HTTP date in any of its three forms (RFC 9110, section 5.6.7); None if it is none.
+
+    `now_at` tells the century of the one form that leaves it out.
+    """
     found = next((match for form in _DATE_FORMS if (match := form.fullmatch(text))), None)
     if found is None or found["month"].lower() not in _MONTHS:
         return None

@@ -34,8 +34,16 @@ class Transfer:
     """Makes exchanges for attempts and leaves partial files where going on later is allowed."""
 
     def __init__(
-        self, http: HttpClient, store: Store, clock: Clock, flow: FlowLimits, keep_free_bytes: int = 0
+        self,
+        http: HttpClient,
+        store: Store,
+        clock: Clock,
+        flow: FlowLimits,
+        keep_free_bytes: int = 0,
+        on_head: Callable[[ResponseHead], None] = lambda _: None,
     ) -> None:
+        """`on_head` sees the head of every answer."""
+        self._on_head = on_head
         self._keep_free_bytes = keep_free_bytes
         self._http = http
         self._store = store
@@ -66,6 +74,7 @@ class Transfer:
         request = _request(attempt, request_id, key_name, ranged or ())
         try:
             async with self._http.exchange(request, self._flow, before_sending) as exchange:
+                self._on_head(exchange.head)
                 verdict = judge_resumed(exchange.head, partial)
                 if verdict.outcome is ResumeOutcome.ASK_AGAIN:
                     await self._store.drop_partial(target)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import email.utils
 import socket
 import struct
 import time
@@ -95,7 +96,9 @@ class Delivery:
 
     def _head(self) -> web.StreamResponse:
         answer = self._answer
-        response = _PlainResponse(status=answer.status, reason=answer.reason, headers={"Server": SERVER})
+        date = email.utils.formatdate(self._entry.started_at, usegmt=True)  # by the sandbox's own clock
+        headers = {"Server": SERVER, "Date": date}
+        response = _PlainResponse(status=answer.status, reason=answer.reason, headers=headers)
         response.headers.update(answer.headers)
         if answer.status in (204, 304):
             return response

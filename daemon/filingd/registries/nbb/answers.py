@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from filingd.core.kinds import NOTHING_KINDS
 from filingd.core.model import Blocked, Throttled
-from filingd.core.retry import parse_retry_after
+from filingd.core.retry import http_date_at, parse_retry_after
 from filingd.registries.nbb.words import shown
 
 if TYPE_CHECKING:
@@ -175,8 +175,15 @@ _READERS: Mapping[int, Callable[[Question, Answer], Verdict]] = {
 def _advised_wait_s(question: Question, answer: Answer) -> float | None:
     """The longer of what the header and the text of the answer advise, if either makes sense."""
     header = answer.head.header("retry-after") if answer.head else None
-    advice = (parse_retry_after(header, question.now), _said_wait_s(answer.error_body))
+    advice = (parse_retry_after(header, _said_at(question, answer)), _said_wait_s(answer.error_body))
     return max((wait_s for wait_s in advice if wait_s is not None), default=None)
+
+
+def _said_at(question: Question, answer: Answer) -> float:
+    """When it was said by the clock of whoever said it: a date in its answer is by that clock, ours may differ."""
+    date = answer.head.header("date") if answer.head else None
+    said_at = http_date_at(date, question.now) if date else None
+    return question.now if said_at is None else said_at
 
 
 def _said_wait_s(text: bytes) -> float | None:
