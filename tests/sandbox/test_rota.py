@@ -57,6 +57,12 @@ def test_the_days_of_two_years_and_the_lists_of_all_companies_hold_the_same_fili
     assert mine == {slot for slot, company in owned.items() if enterprise_number(company) == number}
 
 
+def test_the_owners_of_a_day_are_those_of_its_filings_one_by_one() -> None:
+    made = generator(correction_share=0.3, filings_on={"2026-03-04": 3, "2026-03-05": 400})
+    for day in days(dt.date(2026, 3, 2), 8):
+        assert made.rota.owners(day) == [made.rota.owner(day, index) for index in range(made.rota.count(day))]
+
+
 def test_a_company_has_each_of_its_filings_once() -> None:
     made = generator(correction_share=0.3, filings_on={"2026-03-08": 30_000})
     for number in made.numbers(100):

@@ -30,6 +30,12 @@ def share(which: int, first: int, second: int = 0) -> float:
     return roll(which, first, second) / 2**64
 
 
+def shares(which: int, first: int, count: int) -> list[float]:
+    """`share(which, first, n)` for each n below `count`, at half the price."""
+    begun = _mixed(which ^ (first * 0x9E3779B97F4A7C15 & _WORD))
+    return [_mixed(begun ^ (n * 0xC2B2AE3D27D4EB4F & _WORD)) / 2**64 for n in range(count)]
+
+
 def _mixed(word: int) -> int:
     word = (word + 0x9E3779B97F4A7C15) & _WORD
     word = ((word ^ (word >> 30)) * 0xBF58476D1CE4E5B9) & _WORD

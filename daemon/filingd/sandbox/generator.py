@@ -17,7 +17,7 @@ import re
 from typing import TYPE_CHECKING, Literal
 
 from filingd.sandbox.companies import Company, company, index_of
-from filingd.sandbox.dice import die, roll, share
+from filingd.sandbox.dice import die, roll
 from filingd.sandbox.rota import FIRST_YEAR, Rota
 from filingd.sandbox.seasons import is_working_day
 
@@ -48,6 +48,7 @@ _BEFORE_MICRO, _BEFORE_CODE_OF_2019 = 2016, 2020  # years of deposit of the firs
 _LAST_YEARS_SHIFT, _AUGUST_2022_SHIFT = 700_000, 20_300_000  # section 15.3
 _OWN_RANGE = 60_000_000
 _BATCH = 100_000
+_HALF_WORD = 2**32
 _REFERENCE = re.compile(r"(\d{4})-(\d{8})")
 _NO_YEAR_LATER = 2100
 
@@ -100,8 +101,7 @@ class Generator:
         self._seed = settings.seed
         self.rota = Rota(settings)
         self._model_die = die(settings.seed, "model")
-        self._pdf_die = die(settings.seed, "filed as PDF")
-        self._currency_die = die(settings.seed, "currency")
+        self._habit_die = die(settings.seed, "habits")
         self._cached_day = functools.lru_cache(maxsize=128)(self._make_day)
         self.filing = functools.lru_cache(maxsize=4096)(self._filing)
 
@@ -180,13 +180,14 @@ class Generator:
 
     # --- one filing ---
 
-    def is_pdf_only(self, owner: int) -> bool:
-        """Whether a company files as PDF."""
-        return share(self._pdf_die, owner) < self._settings.pdf_only_share
-
-    def is_foreign(self, owner: int) -> bool:
-        """Whether a company keeps its accounts in another currency than the euro."""
-        return share(self._currency_die, owner) < self._settings.foreign_currency_share
+    def habits(self, owner: int) -> tuple[bool, bool]:
+        """Whether a company files as PDF, and whether it keeps its accounts in another currency than the euro."""
+        foreign, as_pdf = divmod(roll(self._habit_die, owner), _HALF_WORD)
+        settings = self._settings
+        return (
+            as_pdf < settings.pdf_only_share * _HALF_WORD,
+            foreign < settings.foreign_currency_share * _HALF_WORD,
+        )
 
     def _filing(self, day: dt.date, index: int) -> Filing:
         settings = self._settings
@@ -226,7 +227,7 @@ class Generator:
         chance = roll(self._model_die, owner)
         if year < 1985:
             return "m900-p"
-        if self.is_pdf_only(owner):
+        if self.habits(owner)[0]:
             return PDF_ONLY_MODELS[chance % len(PDF_ONLY_MODELS)]
         if roll(self._model_die, owner, year) % 100 < 5:
             chance = roll(self._model_die, owner, year) >> 8
@@ -235,7 +236,7 @@ class Generator:
     def _currency(self, owner: int, year: int) -> str:
         if year < _EURO_FROM:
             return "BEF"
-        return FOREIGN_CURRENCIES[owner % len(FOREIGN_CURRENCIES)] if self.is_foreign(owner) else "EUR"
+        return FOREIGN_CURRENCIES[owner % len(FOREIGN_CURRENCIES)] if self.habits(owner)[1] else "EUR"
 
     def _step(self, day: dt.date) -> int:
         """Between two running numbers of a day: the published filings lie among unpublished ones."""

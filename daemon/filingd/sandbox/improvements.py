@@ -14,7 +14,7 @@ import functools
 import random
 from typing import TYPE_CHECKING, Literal
 
-from filingd.sandbox.dice import die, share
+from filingd.sandbox.dice import die, share, shares
 from filingd.sandbox.seasons import is_working_day
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ Part = Literal["", "AA", "SB", "AA+SB"]
 KINDS: tuple[Kind, ...] = ("Pdf_extracted", "Euro_converted", "Corrected")
 IMPROVEMENTS_FROM = dt.date(2022, 4, 4)
 _ONE_DAY = dt.timedelta(days=1)
+_LONGEST_LAG_DAYS = 30  # from deposit to publication: more than any is
 _LONGEST_FIRST_DAYS, _LONGEST_AGAIN_DAYS, _LONGEST_CLOSURE_DAYS = 60, 40, 8
 _LONGEST_DAYS = _LONGEST_FIRST_DAYS + _LONGEST_AGAIN_DAYS + 2 * _LONGEST_CLOSURE_DAYS
 _AGAIN_SHARES: dict[Kind, float] = {"Pdf_extracted": 0.1, "Euro_converted": 0.2, "Corrected": 0.3}
@@ -58,9 +59,7 @@ class Improver:
 
     def of_filing(self, filing: Filing) -> tuple[Improvement, ...]:
         """All improvements of a filing, the earliest first."""
-        if filing.published_on < IMPROVEMENTS_FROM or filing.deposited_on < IMPROVEMENTS_FROM:
-            return ()
-        return tuple(self._of_slot(*filing.slot))
+        return tuple(self._of_slot(*filing.slot)) if filing.deposited_on >= IMPROVEMENTS_FROM else ()
 
     def on_day(self, day: dt.date) -> list[Improvement]:
         """What was finalised on a day, in an order that does not change."""
@@ -75,7 +74,8 @@ class Improver:
         earlier = day - dt.timedelta(days=21)
         for back_days in range(_LONGEST_CLOSURE_DAYS):
             published_on = earlier - back_days * _ONE_DAY
-            plain = [slot for slot in self._slots(published_on) if not any(self._of_slot(*slot))]
+            improved = {entry.slot for entry in self._cached_publications(published_on)}
+            plain = [slot for slot in self._slots(published_on) if slot not in improved]
             if plain:
                 return Improvement(plain[nth % len(plain)], day, 0, "Corrected", "AA")
         return None
@@ -86,19 +86,26 @@ class Improver:
     def _of_publication_day(self, day: dt.date) -> tuple[Improvement, ...]:
         if day < IMPROVEMENTS_FROM:
             return ()
-        deposits_then = [entry for slot in self._slots(day) for entry in self._of_slot(*slot)]
-        return tuple(
+        owners = self._generator.rota.owners(day)
+        chances = shares(self._corrected_die, day.toordinal(), len(owners))
+        made = [
             entry
-            for entry in deposits_then
-            if self._generator.filing(*entry.slot).deposited_on >= IMPROVEMENTS_FROM
+            for index, (owner, chance) in enumerate(zip(owners, chances, strict=True))
+            if (kind := self._first_kind(owner, chance)) is not None
+            for entry in self._of_kind(kind, day, index)
+        ]
+        return tuple(
+            entry for entry in made if self._generator.filing(*entry.slot).deposited_on >= IMPROVEMENTS_FROM
         )
 
     # --- one filing ---
 
     def _of_slot(self, day: dt.date, index: int) -> Iterator[Improvement]:
-        kind = self._first_kind(day, index)
-        if kind is None:
-            return
+        owner = self._generator.rota.owner(day, index)
+        kind = self._first_kind(owner, share(self._corrected_die, day.toordinal(), index))
+        return iter(()) if kind is None else self._of_kind(kind, day, index)
+
+    def _of_kind(self, kind: Kind, day: dt.date, index: int) -> Iterator[Improvement]:
         rng = random.Random(f"{self._settings.seed}/improvements/{day}/{index}")
         listed = kind != "Pdf_extracted" or rng.random() >= self._settings.unlisted_extraction_share
         first = Improvement(
@@ -113,13 +120,12 @@ class Improver:
         if listed and rng.random() < _AGAIN_SHARES[kind]:
             yield _again(first, rng)
 
-    def _first_kind(self, day: dt.date, index: int) -> Kind | None:
-        """Told without making the filing: three in a hundred of all filings have an improvement."""
-        owner = self._generator.rota.owner(day, index)
-        chance = share(self._corrected_die, day.toordinal(), index)
-        if self._generator.is_pdf_only(owner):
+    def _first_kind(self, owner: int, chance: float) -> Kind | None:
+        """Told without making the filing: a few in a hundred of all filings have an improvement."""
+        as_pdf, foreign = self._generator.habits(owner)
+        if as_pdf:
             return "Pdf_extracted" if chance < self._settings.extracted_share else None
-        if self._generator.is_foreign(owner):
+        if foreign:
             return "Euro_converted"
         return "Corrected" if chance < self._settings.corrected_share else None
 

@@ -15,7 +15,7 @@ import itertools
 import math
 from typing import TYPE_CHECKING
 
-from filingd.sandbox.dice import die, roll, share
+from filingd.sandbox.dice import die, roll, share, shares
 from filingd.sandbox.seasons import real_filings, scaled
 
 if TYPE_CHECKING:
@@ -119,6 +119,18 @@ class Rota:
             )
         beyond = index - year.count(day)
         return (beyond * self._stride + self._overflow_shift(day)) % self.companies
+
+    def owners(self, day: dt.date) -> list[int]:
+        """`owner` of every filing of a day, at a fraction of the price."""
+        natural, count = self.natural(day), self.count(day)
+        drawn = shares(self._correction_die, day.toordinal(), min(natural, count))
+        first, size, back = self.year(day.year).start(day) - self._shift, self.companies, self._stride_back
+        return [
+            (first + index) * back % size
+            if chance >= self._settings.correction_share
+            else self.owner(day, index)
+            for index, chance in enumerate(drawn)
+        ] + [self.holder(day, index) for index in range(natural, count)]
 
     def _overflow_shift(self, day: dt.date) -> int:
         return roll(self._overflow_die, day.toordinal()) % self.companies
