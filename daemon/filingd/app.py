@@ -21,6 +21,7 @@ from filingd.core.errors import ConfigError, DiskFaultError, StoreLockedError
 from filingd.core.layout import MANIFEST_NAME
 from filingd.core.limits import LaneState, restarted
 from filingd.core.model import FlowLimits, LaneSpec, ZipLimits
+from filingd.core.redaction import redact_text
 from filingd.registries.nbb.registry import NbbRegistry
 from filingd.registries.nbb.routes import AUTHENTIC_QUERY, DEFAULT_OPERATIONS, Operation
 from filingd.registries.nbb.rules import NbbRules
@@ -224,8 +225,12 @@ async def build_engine(
     *,
     is_rehearsal: bool = False,
     read_keys: Callable[[], Awaitable[None]] | None = None,
+    redacted: Callable[[str], str] = redact_text,
 ) -> Engine:
-    """Wire the parts of a service together. `read_keys` reads the keys anew, off the event loop."""
+    """Wire the parts of a service together.
+
+    `read_keys` reads the keys anew, off the event loop; `redacted` takes every key out of a text that is written down.
+    """
     from filingd.adapters.request_ids import RequestIds
     from filingd.engine.clock_watch import ClockWatch
     from filingd.engine.heartbeat import Heartbeat
@@ -266,7 +271,7 @@ async def build_engine(
             ClockWatch(clock, log).look,
         ),
         store,
-        Outcomes(store, manifest, clock, log, steps, unsealer),
+        Outcomes(store, manifest, clock, log, steps, unsealer, redacted),
         reconciler,
         room,
         asyncio.Semaphore(run.concurrency),
@@ -337,7 +342,7 @@ def locked_store(settings: Settings, clock: Clock) -> StoreLock:
 
 @asynccontextmanager
 async def opened_store(
-    settings: Settings, steps: Steps, clock: Clock
+    settings: Settings, registry: Registry, steps: Steps, clock: Clock
 ) -> AsyncIterator[tuple[Store, SqliteManifest]]:
     """The store, which the caller has locked, and its manifest.
 
@@ -351,7 +356,8 @@ async def opened_store(
     async with AsyncExitStack() as stack:
         manifest = await SqliteManifest.open(settings.manifest_path, clock_now=clock.now)
         stack.push_async_callback(manifest.close)
-        store = DiskStore(settings.store.path, steps, anchored_names=(LOCK_NAME, MANIFEST_NAME))
+        anchored = (LOCK_NAME, MANIFEST_NAME, registry.name)  # below the last everything is published
+        store = DiskStore(settings.store.path, steps, anchored_names=anchored)
         stack.push_async_callback(store.close)
         yield store, manifest
 
@@ -425,6 +431,7 @@ class Upkeep:
             engine = await build_engine(
                 self.registry, self.store, only_these(self.manifest, keys), http, self.clock, self.log,
                 SilentSteps(), self.settings,
+                redacted=lambda text: redact_text(text, self.keyring.values()),
             )  # fmt: skip
             supervisor = Supervisor(engine, self.settings.run.grace_period_s, is_errand=True)
             await supervisor.run(Until.IDLE)
@@ -459,7 +466,8 @@ async def opened_for_upkeep(
     if wants_repair and not may_write:
         raise DiskFaultError(
             f"The store {settings.store.path} can only be read here, so nothing of it can be repaired. "
-            "Be the user that filingd runs as, and check that the file system is not mounted read-only."
+            "Be the user that filingd runs as (root would leave it files of its own), "
+            "and check that the file system is not mounted read-only."
         )
     registry, clock, keyring = registry_of(settings), clock_for(rehearse_at), keyring_of(settings)
     async with AsyncExitStack() as stack:
@@ -470,7 +478,7 @@ async def opened_for_upkeep(
             else SqliteManifest.open_read_only(settings.manifest_path)
         )
         stack.push_async_callback(manifest.close)
-        store = DiskStore(settings.store.path, SilentSteps())
+        store = DiskStore(settings.store.path, SilentSteps(), mends_indexes=may_write)
         stack.push_async_callback(store.close)
         log_file = settings.log_file if may_write else None
         log = open_status_log(log_file, clock.now, keyring.values, settings.log.level, console="off")
@@ -480,7 +488,12 @@ async def opened_for_upkeep(
 
 
 def _may_write(settings: Settings) -> bool:
-    """Whether this user may change the store as it is mounted; SQLite needs the folder for its side files."""
+    """Whether this user may change the store as it is mounted; SQLite needs the folder for its side files.
+
+    Root may, but should not where the daemon is another user: what it makes, that user could not change.
+    """
+    if os.geteuid() == 0 and settings.manifest_path.stat().st_uid != 0:
+        return False
     return all(os.access(path, os.W_OK) for path in (settings.store.path, settings.manifest_path))
 
 
@@ -555,13 +568,14 @@ async def _run_engine(
     from filingd.engine.supervisor import Supervisor
 
     steps = steps_for(os.environ)
-    async with opened_store(settings, steps, clock) as (store, manifest):
+    async with opened_store(settings, registry, steps, clock) as (store, manifest):
         http = http_client(settings, keyring)
         try:
             engine = await build_engine(
                 registry, store, manifest, http, clock, log, steps, settings,
                 is_rehearsal=options.rehearse_at is not None,
                 read_keys=functools.partial(asyncio.to_thread, keyring.refresh),
+                redacted=lambda text: redact_text(text, keyring.values()),
             )  # fmt: skip
             manifest.outlast_full_disk(engine.room.outlast)
             supervisor = Supervisor(engine, settings.run.grace_period_s)

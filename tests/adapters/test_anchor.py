@@ -79,6 +79,11 @@ def root_became_a_file(store: Path) -> None:
     store.write_bytes(b"")
 
 
+def link_in_a_circle(store: Path) -> None:
+    store.unlink()
+    store.symlink_to(store)
+
+
 @pytest.mark.parametrize(
     "happens",
     [
@@ -91,6 +96,7 @@ def root_became_a_file(store: Path) -> None:
         manifest_removed,
         manifest_restored_from_a_backup,
         root_became_a_file,
+        link_in_a_circle,
     ],
 )
 def test_what_is_exchanged_is_noticed(anchor: Anchor, store: Path, happens: Callable[[Path], None]) -> None:
@@ -105,6 +111,15 @@ def test_what_changes_within_is_no_exchange(anchor: Anchor, store: Path) -> None
     (store / "not-there").write_bytes(b"now it is")
     (store / "lock").chmod(0o600)
     anchor.check()
+
+
+def test_what_appears_later_is_held_from_then_on(anchor: Anchor, store: Path) -> None:
+    (store / "not-there").mkdir()
+    anchor.check()
+    (store / "not-there").rename(store / "moved")
+    (store / "not-there").mkdir()
+    with pytest.raises(StoreReplacedError, match="not-there"):
+        anchor.check()
 
 
 def test_what_is_put_back_is_as_good_as_before(anchor: Anchor, store: Path) -> None:

@@ -478,3 +478,23 @@ def test_what_libraries_say_lands_in_the_log_redacted_and_without_a_traceback() 
     ]
     for line in memory.lines:
         check_line(line)
+
+
+def test_a_log_whose_volume_is_gone_does_not_begin_anew_in_whatever_lies_there_now(tmp_path: Path) -> None:
+    root = tmp_path / "store"
+    root.mkdir()
+    log = StatusLog([JsonFile(root / "log" / "filingd.jsonl")], lambda: 0.0)
+    log.info(events.ITEM_LOST, key="a", reason="file_missing", detail="")
+    log.flush()
+    root.rename(tmp_path / "elsewhere")
+    root.mkdir()
+    log.info(events.ITEM_LOST, key="b", reason="file_missing", detail="")
+    log.flush()
+    assert list(root.iterdir()) == []
+    root.rmdir()
+    (tmp_path / "elsewhere").rename(root)
+    log.info(events.ITEM_LOST, key="c", reason="file_missing", detail="")
+    log.close()
+    lines = _read(root / "log" / "filingd.jsonl")
+    assert [line.get("key") for line in lines if line["event"] == events.ITEM_LOST] == ["a", "c"]
+    assert [line["lines"] for line in lines if line["event"] == events.LOG_DIVERTED] == [1], "and it owns up"

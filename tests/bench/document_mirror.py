@@ -113,7 +113,7 @@ async def mirror(base_url: str, root: Path, count: int, concurrency: int) -> dic
     registry = DocumentRegistry(base_url, count, concurrency)
     http = app.http_client(settings, app.keyring_of(settings))
     app.locked_store(settings, clock)
-    async with app.opened_store(settings, steps, clock) as (store, manifest):
+    async with app.opened_store(settings, registry, steps, clock) as (store, manifest):
         await manifest.record(registry.plan(clock.now(), {}))
         engine = await app.build_engine(registry, store, manifest, http, clock, log, steps, settings)
         started_s = time.perf_counter()

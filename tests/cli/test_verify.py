@@ -444,6 +444,21 @@ def test_another_user_who_may_only_read_verifies_the_store(mirror: Mirror) -> No
     assert "can only be read here, so nothing of it can be repaired" in said.err
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_root_leaves_no_file_of_its_own_in_the_store_of_another_user(mirror: Mirror) -> None:
+    for place in (mirror.store.root, *mirror.store.root.rglob("*")):
+        os.chown(place, 65534, 65534)
+    shutil.rmtree(mirror.store.root / "index")
+    (mirror.store.root / "log" / "filingd.jsonl").unlink()
+    damage(mirror.store.zip_path(DAY, "json"))
+    said = mirror.run("verify")
+    assert (said.code, NOT_REMEMBERED in said.out) == (1, True)
+    said = mirror.run("verify", "--repair")
+    assert said.code == 4
+    assert "Be the user that filingd runs as" in said.err
+    assert {place.stat().st_uid for place in mirror.store.root.rglob("*")} == {65534}
+
+
 # ------------------------------------------------------------------------------------------ what is refused
 
 

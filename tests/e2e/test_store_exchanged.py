@@ -55,6 +55,11 @@ def move_away_and_leave_an_empty_folder(rig: Rig) -> None:
     rig.store.root.mkdir()
 
 
+def exchange_the_folder_of_the_registry(rig: Rig) -> None:
+    (rig.store.root / "nbb").rename(rig.config.folder / "nbb")
+    (rig.store.root / "nbb").mkdir()
+
+
 def remove_the_lock(rig: Rig) -> None:
     (rig.store.root / "lock").unlink()
 
@@ -63,6 +68,22 @@ def restore_an_older_manifest(rig: Rig) -> None:
     manifest = rig.store.root / "manifest.db"
     shutil.copy(manifest, rig.config.folder / "copy.db")
     (rig.config.folder / "copy.db").rename(manifest)
+
+
+def test_a_folder_of_the_store_that_is_exchanged_ends_it_too(make_rig: Callable[..., Rig]) -> None:
+    rig = busy_rig(make_rig)
+    with rig.daemon() as daemon:
+        in_the_middle(rig)
+        exchange_the_folder_of_the_registry(rig)
+        ended = daemon.wait()
+    assert (ended.code, SAID in ended.stderr) == (4, True), ended.stderr
+    assert list((rig.store.root / "nbb").iterdir()) == []
+    (rig.store.root / "nbb").rmdir()
+    (rig.config.folder / "nbb").rename(rig.store.root / "nbb")
+    check_rows_have_files(rig.store)
+    rig.admin.clear_faults()
+    rig.run()
+    rig.check_sealed(days(FIRST, YESTERDAY))
 
 
 @pytest.mark.parametrize(

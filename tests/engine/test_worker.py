@@ -360,6 +360,16 @@ async def test_no_more_exchanges_are_open_on_a_lane_than_its_own_setting_allows(
     assert rig.http.most_at_once == 3
 
 
+async def test_what_quarantine_says_of_a_body_quotes_no_key_of_whatever_shape() -> None:
+    registry = FakeRegistry()
+    registry.verdicts[KEY] = [Failed("zip_bad_crc", NOW, "it says My-Secret.Key_98765", quarantine=True)]
+    rig = EngineRig(registry, lambda _: Reply(200, book()))
+    rig.outcomes._redacted = lambda text: text.replace("My-Secret.Key_98765", "[redacted]")
+    await rig.attempt()
+    (record,) = rig.store.quarantined.values()
+    assert record.detail == "it says [redacted]"
+
+
 async def test_calls_keep_their_distance_as_they_are_sent_also_while_connections_are_slow_to_come() -> None:
     sent_s: list[float] = []
 

@@ -125,6 +125,8 @@ class DocumentWriter:
         for waiting in group:
             self._attempt(waiting, self._write)
         self._sync_bodies(_sound(group))
+        if not self._is_in_place(_sound(group)):  # syncing may take long
+            return
         for waiting in _sound(group):
             self._attempt(waiting, self._rename)
         self._steps.reached(step.BODY_RENAMED)

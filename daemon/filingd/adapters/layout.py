@@ -51,7 +51,8 @@ def check_target(target: str) -> None:
 class Layout:
     """Names below one root, and the files that only the store itself reads."""
 
-    def __init__(self, root: Path, disk: Disk) -> None:
+    def __init__(self, root: Path, disk: Disk, *, mends_indexes: bool = True) -> None:
+        self._mends_indexes = mends_indexes
         self.root = root
         self._disk = disk
         self._decoder = msgspec.msgpack.Decoder(_Index)
@@ -69,6 +70,8 @@ class Layout:
 
     def write_members(self, target: str, members: Iterable[Member]) -> None:
         """Write the member index of a published zip. It is derived: without room for it we do without it."""
+        if not self._mends_indexes:
+            return
         index = self._index_path(target)
         try:
             found = self.path(target).stat()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import errno
 import logging
 import os
 import queue
@@ -73,7 +74,7 @@ class JsonFile:
         self._descriptor = -1
         self._identity = (0, 0)
         self._is_torn = False
-        self._was_open = False
+        self._home: tuple[int, int] | None = None  # the folder of the log's folder, as it was at first
 
     def write(self, lines: Sequence[Line]) -> None:
         """Append the lines to whatever file has the name now."""
@@ -103,14 +104,27 @@ class JsonFile:
 
     def _open(self) -> None:
         self.close()
-        # Later on no more than the log's own folder: a store that was moved away must not be begun anew by its log.
-        self._path.parent.mkdir(parents=not self._was_open, exist_ok=True)
+        self._make_folder()
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
         self._descriptor = os.open(self._path, flags, _FILE_MODE)
         found = os.fstat(self._descriptor)
         self._identity = (found.st_dev, found.st_ino)
-        self._was_open = True
         self._is_torn = found.st_size > 0 and os.pread(self._descriptor, 1, found.st_size - 1) != b"\n"
+
+    def _make_folder(self) -> None:
+        """Later on no more than the log's own folder, and only where it was: a store that was moved away, or whose volume
+        is gone, must not be begun anew by its log."""
+        if self._home is None:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._home = _identity(self._path.parent.parent)
+        elif _identity(self._path.parent.parent) != self._home:
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), str(self._path))
+        self._path.parent.mkdir(exist_ok=True)
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    found = folder.stat()
+    return found.st_dev, found.st_ino
 
 
 class JsonStream:

@@ -321,6 +321,7 @@ class StagedBody:
         if self._failure is not None:
             raise self._failure
         self._sync()
+        self._shop.anchor.check()  # syncing may take long; what lies under these names now may be another's
         try:
             place_durably(self._shop, self._path, previous)
         except OSError as exc:
@@ -348,6 +349,9 @@ class StagedBody:
 
     def _keep(self, record: PartialRecord) -> None:
         """What cannot be resumed is not kept: nothing arrived, or the disk is at fault."""
+        if not self._shop.anchor.is_in_place():
+            self._close()
+            return
         if self._written == 0 or not (self._failure is None or isinstance(self._failure, DiskFullError)):
             self._abandon()
             return
@@ -365,6 +369,7 @@ class StagedBody:
         return await self._last(lambda: self._quarantine(record))
 
     def _quarantine(self, record: QuarantineRecord) -> str:
+        self._shop.anchor.check()
         try:
             self._shop.disk.syscalls.fsync(self._fd)
             place = self._shop.layout.quarantine(part_of(self._path), self._target, record)
@@ -384,6 +389,8 @@ class StagedBody:
 
     def _abandon(self) -> None:
         self._close()
+        if not self._shop.anchor.is_in_place():
+            return
         self._shop.disk.remove_quietly(part_of(self._path))
         self._shop.disk.remove_quietly(part_record_of(self._path))
 

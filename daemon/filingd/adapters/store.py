@@ -41,7 +41,8 @@ class DiskStore:
     """A store below one folder, which has to be there.
 
     `steps` is told of each named step of publishing (see `core.steps`), on whatever thread takes it. Files of the store
-    that must not be exchanged while it is open either, such as its lock and its manifest, are `anchored_names`.
+    that must not be exchanged while it is open either, such as its lock and its manifest, are `anchored_names`. Without
+    `mends_indexes` looking at a zip writes nothing.
     """
 
     def __init__(
@@ -51,13 +52,14 @@ class DiskStore:
         syscalls: Syscalls | None = None,
         *,
         anchored_names: Collection[str] = (),
+        mends_indexes: bool = True,
     ) -> None:
         keep_freed_memory()
         self._root = root
         self._anchor = Anchor([root, *(root / name for name in anchored_names)])
         self._disk = Disk(syscalls or Syscalls())
         self._steps = steps
-        self._layout = Layout(root, self._disk)
+        self._layout = Layout(root, self._disk, mends_indexes=mends_indexes)
         self._threads = SideThreads("filingd-transfer")
         self._workshop = Workshop(self._layout, self._disk, steps, self._threads, self._anchor)
         self._documents = DocumentWriter(root, self._disk, steps, self._anchor)

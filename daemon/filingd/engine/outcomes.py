@@ -32,7 +32,7 @@ from filingd.engine.transfer import stage_whole
 from filingd.engine.undisturbed import undisturbed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from filingd.core.model import Attempt, BodyReport, Verdict
     from filingd.engine.documents import Handed
@@ -55,8 +55,17 @@ class Outcomes:
     """Carries out verdicts."""
 
     def __init__(
-        self, store: Store, manifest: Manifest, clock: Clock, log: Log, steps_seen: Steps, unsealer: Unsealer
+        self,
+        store: Store,
+        manifest: Manifest,
+        clock: Clock,
+        log: Log,
+        steps_seen: Steps,
+        unsealer: Unsealer,
+        redacted: Callable[[str], str] = redact_text,
     ) -> None:
+        """`redacted` takes every key out of a text that is written down."""
+        self._redacted = redacted
         self._store = store
         self._manifest = manifest
         self._clock = clock
@@ -255,7 +264,7 @@ class Outcomes:
             await fetched.staged.discard()
             return
         head = fetched.answer.head
-        detail = redact_text(verdict.detail)  # it may quote the body, in which an error may quote the key
+        detail = self._redacted(verdict.detail)  # it may quote the body, in which an error may quote the key
         record = QuarantineRecord(
             made.item.key, made.attempt.route, made.request_id, self._clock.now(), verdict.reason, detail,
             head.status if head else 0, dict(head.headers) if head else {},
