@@ -119,7 +119,7 @@ def test_some_filings_are_improved_twice_under_the_same_name_with_other_figures(
 def test_a_document_holds_the_complete_set_of_rubrics_and_changes_those_of_its_part_alone() -> None:
     made = store(corrected_share=0.3)
     by_part: dict[str, int] = collections.Counter()
-    for entry in autumn(made, 20):
+    for entry in autumn(made, 4):
         if entry.kind != "Corrected" or entry.nth:
             continue
         before = {
@@ -140,7 +140,7 @@ def test_extracted_figures_come_with_participating_interests_and_the_others_with
     None
 ):
     made = store(foreign_currency_share=0.05)
-    keys = {entry.kind: set(document(made, entry)) for entry in autumn(made)}
+    keys = {entry.kind: set(document(made, entry)) for entry in autumn(made, 15)}
     plain = {"ReferenceNumber", "EnterpriseName", "LegalForm", "Rubrics"}
     assert keys["Pdf_extracted"] == plain | {"ParticipatingInterests"}
     assert keys["Euro_converted"] == keys["Corrected"] == plain
@@ -149,7 +149,7 @@ def test_extracted_figures_come_with_participating_interests_and_the_others_with
 def test_a_converted_amount_is_in_euro_and_an_extracted_one_in_the_currency_it_was_filed_in() -> None:
     made = store(foreign_currency_share=0.2, pdf_only_share=0.3)
     seen = set()
-    for entry in autumn(made, 20):
+    for entry in autumn(made, 4):
         filing = made.generator.filing(*entry.slot)
         if entry.nth or filing.currency == "EUR":
             continue
@@ -171,9 +171,9 @@ def test_labels_are_the_four_known_ones_and_an_unknown_one_and_that_for_both_are
 
 def test_both_parts_on_one_day_are_one_line_and_one_document() -> None:
     made = store(corrected_share=0.2)
-    for day in {entry.finalised_on for entry in autumn(made) if entry.part == "AA+SB"}:
+    for day in {entry.finalised_on for entry in autumn(made, 10) if entry.part == "AA+SB"}:
         view = made.view(day, "json", AT, family="improved")
-        names = list(made.member_digests(view))
+        names = [made._name(view, entry) for entry in made.improvements(view)]
         assert len(names) == len(set(names)) == len({entry.slot for entry in made.improvements(view)})
 
 

@@ -237,7 +237,7 @@ class _Admin:
         self, day: dt.date, dataset: Dataset, product: str, *, with_members: bool
     ) -> dict[str, Any]:
         days = self._world.days
-        view = self._view(day, dataset, product)
+        view = await asyncio.to_thread(self._view, day, dataset, product)
         body = await days.body(view)
         if body is None:
             return {"count": 0}

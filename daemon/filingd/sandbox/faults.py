@@ -311,7 +311,7 @@ class _Armed:
 
 
 class FaultBook:
-    """The rules in force. Not thread-safe: used from the event loop."""
+    """The rules in force. Changed and claimed from the event loop; changes of the past may be read from a thread."""
 
     def __init__(self) -> None:
         self._armed: dict[str, _Armed] = {}
@@ -359,7 +359,7 @@ class FaultBook:
         """The changes of a past day that hold at an instant; counts nothing."""
         return [
             entry.rule.effect
-            for entry in self._armed.values()
+            for entry in tuple(self._armed.values())
             if isinstance(entry.rule.effect, Mutate) and entry.means(subject)
         ]
 
@@ -367,7 +367,7 @@ class FaultBook:
         """The days of the last years that a change of the past may concern, by the rules in force at an instant."""
         meant = [
             entry.rule.match
-            for entry in self._armed.values()
+            for entry in tuple(self._armed.values())
             if _is_world(entry) and entry.holds(product, at)
         ]
         if not meant:

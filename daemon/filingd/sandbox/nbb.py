@@ -315,7 +315,9 @@ class NbbDesk:
         if missing is not None:
             return self._nothing(call, missing)
         empty = _first(effects, Empty)
-        body = None if empty else await self._world.days.body(self._view(call, effects))
+        body = None
+        if not empty:
+            body = await self._world.days.body(await asyncio.to_thread(self._view, call, effects))
         if body is None:
             variant = empty.variant if empty else self._world.settings.empty_day
             return self._empty(call, variant)
