@@ -25,6 +25,7 @@ BENCHMARKS = {
     "manifest": "Manifest",
     "limiter": "Limiter",
     "command_line": "Command line",
+    "catalogue": "Catalogue",
 }
 PEERS = (("nginx", "-v"), ("curl", "--version"), ("aria2c", "--version"),
          ("rclone", "version"), ("unzip", "-v"), ("openssl", "version"))  # fmt: skip
