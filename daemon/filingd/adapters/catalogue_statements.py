@@ -40,6 +40,8 @@ _INSERT_SOURCE = (
 _FIND_SOURCE = "SELECT id, version, filings, places, spoken_of FROM sources WHERE key = ?"
 _OF_SOURCE = "source_id = :source AND reference IN (SELECT value FROM json_each(:references))"
 _DROP_NAME = "INSERT INTO name_index (name_index, rowid, folded) VALUES ('delete', ?, ?)"
+# The index keeps what was taken out of it until its parts are merged.
+_MERGE_NAME_INDEX = "INSERT INTO name_index (name_index) VALUES ('optimize')"
 _UNUSED_NAMES = """
     SELECT id, name FROM names WHERE id IN (SELECT value FROM json_each(?))
     AND NOT EXISTS (SELECT 1 FROM filings WHERE filings.name_id = names.id)
@@ -189,7 +191,8 @@ class Statements(Queries):
         for (source_id,) in self._connection.execute(_SPEAKING_OF, asked).fetchall():
             names |= self._remove_rows(source_id, packed)
             self._recount(source_id, packed)
-        self._drop_unused_names(names)
+        if self._drop_unused_names(names) and self._has_name_index:
+            self._connection.execute(_MERGE_NAME_INDEX)
 
     def _recount(self, source_id: int, erased: set[int | str]) -> None:
         (body,) = self._connection.execute(
@@ -228,14 +231,16 @@ class Statements(Queries):
             self._connection.executemany("INSERT INTO name_index (rowid, folded) VALUES (?, ?)", rows)
         return found
 
-    def _drop_unused_names(self, name_ids: set[int]) -> None:
+    def _drop_unused_names(self, name_ids: set[int]) -> int:
+        """Remove the names that no filing carries any more; how many."""
         if not name_ids:
-            return
+            return 0
         unused = self._connection.execute(_UNUSED_NAMES, (json.dumps(list(name_ids)),)).fetchall()
         if self._has_name_index:
             folded = [(name_id, folded_name(name)) for name_id, name in unused]
             self._connection.executemany(_DROP_NAME, folded)
         self._connection.executemany("DELETE FROM names WHERE id = ?", [(name_id,) for name_id, _ in unused])
+        return len(unused)
 
     # --------------------------------------------------------------------------------------------- words and traits
 
