@@ -112,16 +112,20 @@ def unpack_references(body: bytes) -> list[int | str]:
 # ------------------------------------------------------------------------------------------------- traits
 
 
-def traits_of(filing: Filing) -> str:
-    """What many filings have in common, as one text: there are a few thousand of them among millions of filings."""
-    return json.dumps(_traits(filing), separators=(",", ":"))
+Traits = tuple[str | bool | None, ...]
 
 
-def _traits(filing: Filing) -> list[Any]:
-    return [
+def traits_of(filing: Filing) -> Traits:
+    """What many filings have in common: there are a few thousand of them among millions of filings."""
+    return (
         filing.model, filing.deposit_type, filing.language, filing.currency, filing.legal_form, filing.data_version,
         filing.corrected_data, filing.variant, filing.offers_document,
-    ]  # fmt: skip
+    )  # fmt: skip
+
+
+def traits_text(traits: Traits) -> str:
+    """The same as they are kept."""
+    return json.dumps(traits, separators=(",", ":"))
 
 
 # ------------------------------------------------------------------------------------------------- rows

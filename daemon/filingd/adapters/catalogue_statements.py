@@ -20,6 +20,7 @@ from filingd.adapters.catalogue_rows import (
     pack_references,
     place_row,
     traits_of,
+    traits_text,
     unpack_reference,
     unpack_references,
 )
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Iterable, Sequence
 
+    from filingd.adapters.catalogue_rows import Traits
     from filingd.core.catalogue import Contribution, DocumentPlace, Filing, Source
 
 _INSERT_FILINGS = f"INSERT INTO filings VALUES ({', '.join('?' * len(FILING_COLUMNS))})"
@@ -68,12 +70,14 @@ class Statements(Queries):
         super().__init__(connection, has_name_index=has_name_index)
         self._forgotten = forgotten
         self._word_ids: dict[str, int] = {}
-        self._traits_ids: dict[str, int] = {}
+        self._traits_ids: dict[Traits, int] = {}
 
     def rolled_back(self) -> None:
         """Unlearn what a transaction that was undone may have taught."""
-        for learnt in (self._word_ids, self._traits_ids, self._words, self._traits):
-            learnt.clear()
+        self._word_ids.clear()
+        self._traits_ids.clear()
+        self._words.clear()
+        self._traits.clear()
 
     # --------------------------------------------------------------------------------------------- contributions
 
@@ -245,20 +249,24 @@ class Statements(Queries):
     # --------------------------------------------------------------------------------------------- words and traits
 
     def _learn_word(self, text: str) -> int:
-        return self._learn(self._word_ids, text, "words", "text")
+        number = self._word_ids.get(text)
+        if number is None:
+            number = self._word_ids[text] = self._learn("words", "text", text)
+        return number
 
     def _learn_traits(self, filing: Filing) -> int:
-        if filing.variant is not None:
-            self._learn_word(filing.variant)  # questions compare it with that of documents
-        return self._learn(self._traits_ids, traits_of(filing), "traits", "body")
-
-    def _learn(self, known: dict[str, int], text: str, table: str, column: str) -> int:
-        number = known.get(text)
+        traits = traits_of(filing)
+        number = self._traits_ids.get(traits)
         if number is None:
-            self._connection.execute(f"INSERT OR IGNORE INTO {table} ({column}) VALUES (?)", (text,))
-            found = self._connection.execute(f"SELECT id FROM {table} WHERE {column} = ?", (text,))
-            number = known[text] = int(found.fetchone()[0])
+            if filing.variant is not None:
+                self._learn_word(filing.variant)  # questions compare it with that of documents
+            number = self._traits_ids[traits] = self._learn("traits", "body", traits_text(traits))
         return number
+
+    def _learn(self, table: str, column: str, text: str) -> int:
+        self._connection.execute(f"INSERT OR IGNORE INTO {table} ({column}) VALUES (?)", (text,))
+        found = self._connection.execute(f"SELECT id FROM {table} WHERE {column} = ?", (text,))
+        return int(found.fetchone()[0])
 
 
 def _in_key_order(rows: list[Any]) -> list[Any]:

@@ -272,10 +272,16 @@ def announces(listing: Filing, listed_on: str | None, place: DocumentPlace, held
 @functools.lru_cache(maxsize=4096)
 def folded_name(name: str) -> str:
     """A name without case, accents and superfluous blanks, by which it is found."""
+    plain = name.lower() if name.isascii() else _without_accents(name)
+    if not plain.isprintable():
+        plain = "".join(sign if sign.isprintable() else " " for sign in plain)
+    return " ".join(plain.split())
+
+
+def _without_accents(name: str) -> str:
     bare = (sign for sign in unicodedata.normalize("NFKD", name) if not unicodedata.combining(sign))
     plain = unicodedata.normalize("NFKD", "".join(bare).casefold().translate(_PLAIN_LETTERS))
-    shown = (sign if sign.isprintable() else " " for sign in plain if not unicodedata.combining(sign))
-    return " ".join("".join(shown).split())
+    return "".join(sign for sign in plain if not unicodedata.combining(sign))
 
 
 def folded_fragment(fragment: str) -> str:
