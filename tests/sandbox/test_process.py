@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import hashlib
 import json
 import re
 import socket
@@ -99,7 +100,6 @@ def test_a_knob_is_turned_while_it_runs(running: SandboxProcess, admin: Admin) -
 
 
 def test_the_truth_of_a_day_is_what_is_served(running: SandboxProcess, admin: Admin) -> None:
-    import hashlib
     import io
     import zipfile
 
@@ -116,6 +116,66 @@ def test_the_truth_of_a_day_is_what_is_served(running: SandboxProcess, admin: Ad
     assert day["datasets"]["json"]["count"] == day["datasets"]["xbrl"]["count"] == structured
     assert day["datasets"]["pdf"]["count"] == len(day["filings"])
     assert day["open"] is True
+
+
+def test_the_truth_of_an_improved_day_is_what_is_served(running: SandboxProcess, admin: Admin) -> None:
+    days = [f"2026-11-{number:02d}" for number in range(2, 20)]
+    date = next(
+        date for date in days if admin.day(date, product="improved")["datasets"]["references"]["count"]
+    )
+    day = admin.day(date, product="improved", members=True)
+    assert set(day["datasets"]) == {"references", "json"}
+    assert (
+        len(day["improvements"])
+        == day["datasets"]["json"]["count"]
+        == len(day["datasets"]["json"]["members"])
+    )
+    facts = day["improvements"][0]
+    assert f"{facts['reference_number']}-{facts['label']}.json" in day["datasets"]["json"]["members"]
+    assert facts["finalised_on"] == date
+    body = get(running, f"/improved/batch/{date}/references/improved", key="7" * 32).body
+    assert hashlib.sha256(body).hexdigest() == day["datasets"]["references"]["sha256"]
+
+
+def test_the_truth_of_a_company_is_what_queries_answer(running: SandboxProcess, admin: Admin) -> None:
+    numbers = admin.companies(limit=20)
+    assert len(set(numbers)) == 20
+    for number in numbers:
+        known = admin.company(number)
+        reply = get(
+            running, f"/authentic/legalEntity/{number}/references", key="5" * 32, accept="application/json"
+        )
+        served = json.loads(reply.body) if reply.status == 200 else []
+        assert sorted(row["ReferenceNumber"] for row in served) == sorted(
+            row["reference_number"] for row in known
+        )
+    filing = next(
+        row
+        for number in numbers
+        for row in admin.company(number)
+        if row["formats"] == ["json", "xbrl", "pdf"]
+    )
+    path = f"/authentic/deposit/{filing['reference_number']}/accountingData"
+    assert get(running, path, key="6" * 32, accept="application/x.jsonxbrl").status == 200
+    assert admin.company("0403101811") == []
+
+
+def test_a_filing_is_taken_down_and_put_back_while_it_runs(running: SandboxProcess, admin: Admin) -> None:
+    day = admin.day("2026-11-19")
+    name = day["filings"][0]["reference_number"]
+    path = f"/authentic/deposit/{name}/reference"
+    admin.remove_filing(name, from_at="2026-11-20T12:31")
+    assert [entry["reference"] for entry in admin.removals()] == [name]
+    assert get(running, path, key="5" * 32, accept="application/json").status == 200
+    admin.clock_advance(60)
+    assert get(running, path, key="5" * 32, accept="application/json").status == 404
+    assert len(admin.day("2026-11-19")["filings"]) == len(day["filings"]) - 1
+    admin.restore_filing(name)
+    assert admin.day("2026-11-19")["datasets"] == day["datasets"]
+    with pytest.raises(AdminError, match=r"404.*undone"):
+        admin.restore_filing(name)
+    with pytest.raises(AdminError, match=r"400.*'2026' is no reference number"):
+        admin.remove_filing("2026")
 
 
 def test_the_truth_follows_a_mutation(admin: Admin) -> None:

@@ -283,6 +283,22 @@ async def test_a_gap_without_a_reason_is_a_404_under_a_url_or_without_one() -> N
     assert urls == {True, False}
 
 
+async def test_the_same_seed_gives_the_same_answers_in_two_sandboxes_and_another_seed_others() -> None:
+    answers = []
+    for seed in (1, 1, 2):
+        async with InProcessSandbox(
+            seed=seed, public_url="http://127.0.0.1:8480", scale=0.05, pdf_only_share=0.0
+        ) as running:
+            number = running.world.days.generator.numbers(3)[2]
+            listed = await get(running, f"/authentic/legalEntity/{number}/references")
+            name = on_time(running)[0].reference_number
+            kinds = [await get(running, document(name), accept) for accept in ACCEPT.values()]
+            assert {reply.status for reply in (listed, *kinds)} == {200}
+            answers.append([listed.body, *(reply.body for reply in kinds)])
+    assert answers[0] == answers[1]
+    assert all(first != second for first, second in zip(answers[0], answers[2], strict=True))
+
+
 # --- improved ---
 
 

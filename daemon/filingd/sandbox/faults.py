@@ -111,8 +111,10 @@ class Mutate(Effect, tag="mutate", frozen=True, kw_only=True):
     """The registry changed a past day: one filing's figures or name, one more filing, or one less.
 
     Applies to every request from the rule's `from_at` on; matches product, dataset, date and time only, so
-    that what the day holds is a fact and not a matter of who asks. A day of an improved product holds improvements, and
-    it is one of those that changes. Queries see what the zips show, if the rule means their product too.
+    that what the day holds is a fact and not a matter of who asks. On a day of an improved product it is one of
+    the day's improvements that changes. Queries answer accordingly if the rule means their product
+    (`authentic-query`, `improved`) and the dataset `references`; a rule for the dataset `json` alone changes a
+    zip and leaves the single document as it was.
     """
 
     change: Literal["figures", "added", "removed"]
