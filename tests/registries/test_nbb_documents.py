@@ -362,3 +362,18 @@ def test_a_day_is_sealed_exactly_if_each_listed_document_is_had_or_known_not_to_
     assert {item.key for item in judgement.wants} == {
         documents.key_for(references[n], "json") for n in missing
     }
+
+
+@pytest.mark.parametrize(("said", "is_failing"), [(1, False), (2, True), (5, True)])
+def test_a_dataset_that_is_said_to_have_nothing_though_filings_are_listed_is_asked_for_one_by_one(
+    said: int, is_failing: bool
+) -> None:
+    silent = day(
+        json=holding(FRIDAY, "json", state=State.DUE, reason="missing_though_listed", nothing_count=said)
+    )
+    judgement = judge(silent, now=NOW)
+    assert [item.key for item in judgement.wants] == [
+        documents.key_for(r, "json") for r in (A, B) if is_failing
+    ]
+    complete = judge(silent, *(supplement(reference, "json", State.EMPTY) for reference in (A, B)))
+    assert (complete.reasons == ()) == is_failing

@@ -12,6 +12,7 @@ from filingd.core.model import EMPTY_STATES, HOLDING_STATES, Item, Judgement, St
 from filingd.core.seal import FINGERPRINT
 from filingd.registries.nbb import documents, timeline
 from filingd.registries.nbb.agreement import agreement_of, members_of
+from filingd.registries.nbb.emptiness import MISSING_THOUGH_LISTED
 from filingd.registries.nbb.payloads import file_count
 
 if TYPE_CHECKING:
@@ -89,15 +90,21 @@ def judge(
 
 
 def _failing(rules: NbbRules, holdings: Mapping[str, Holding]) -> frozenset[str]:
-    """The datasets whose zip failed over and over (section 11, row 7), of a day whose documents can be had one by one."""
+    """The datasets whose zip failed over and over (section 11, row 7), or that are said to have nothing although filings are
+    listed (section 15.2), of a day whose documents can be had one by one."""
     references = holdings.get(timeline.REFERENCES)
     if rules.documents_lane is None or references is None or references.item.state not in HOLDING_STATES:
         return frozenset()
     return frozenset(
         dataset
         for dataset, holding in holdings.items()
-        if dataset != timeline.REFERENCES and holding.item.state is State.QUARANTINED
+        if dataset != timeline.REFERENCES and _fails(rules, holding.item)
     )
+
+
+def _fails(rules: NbbRules, item: Item) -> bool:
+    said_nothing = item.reason == MISSING_THOUGH_LISTED and item.nothing_count >= rules.empty_confirmations
+    return item.state is State.QUARANTINED or (said_nothing and item.state not in _SETTLED_STATES)
 
 
 def _check_failing(holdings: Mapping[str, Holding], failing: Collection[str], findings: _Findings) -> None:
