@@ -565,6 +565,18 @@ async def test_a_changed_day_looks_the_same_in_its_zip_and_in_queries(sandbox: S
         assert (name.removesuffix(".json").encode() in reply.body) == (name in after)
 
 
+@pytest.mark.parametrize("member", [0, 1])
+async def test_a_change_of_the_json_alone_always_meets_a_filing_that_has_json(member: int) -> None:
+    path = "/extracts/batch/2026-11-18/accountingData"
+    async with InProcessSandbox(scale=0.05, pdf_only_share=0.7) as running:
+        before = members(await ask(running.base_url, path, accept="application/x.zip+jsonxbrl"))
+        change = {"kind": "mutate", "change": "removed", "member": member}
+        running.world.faults.add(rules_from({"effect": change, "match": {"dataset": "json"}}))
+        after = members(await ask(running.base_url, path, accept="application/x.zip+jsonxbrl"))
+        (gone,) = before.keys() - after.keys()
+        assert (await get(running, document(gone.removesuffix(".json")), ACCEPT["json"])).body == before[gone]
+
+
 @pytest.mark.parametrize("change", ["figures", "removed", "added"])
 async def test_an_improved_day_changes_too_and_the_query_with_it(sandbox: Sandbox, change: str) -> None:
     day = next(entry.finalised_on for entry in improved(sandbox) if entry.listed and entry.nth == 0)

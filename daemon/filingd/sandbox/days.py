@@ -170,7 +170,9 @@ class DayStore:
             return entries if addition is None else [*entries, addition]
         if not entries:
             return entries
-        index = mutation.member % len(entries)
+        # those with figures come first: a rule for one dataset is not lost on a filing that dataset does not have
+        order = sorted(range(len(entries)), key=lambda n: not _has_figures(entries[n]))
+        index = order[mutation.member % len(entries)]
         changed = dataclasses.replace(entries[index], revision=entries[index].revision + 1)
         middle = [changed] if mutation.change == "figures" else []
         return [*entries[:index], *middle, *entries[index + 1 :]]
@@ -287,6 +289,10 @@ class DayStore:
             self._name(view, entry): hashlib.sha256(self._document(view, entry, index)).hexdigest()
             for index, entry in enumerate(self.entries(view))
         }
+
+
+def _has_figures(entry: Filing | Improvement) -> bool:
+    return isinstance(entry, Improvement) or entry.structured
 
 
 def _casing_at(casing: Casing, index: int) -> documents.Casing:

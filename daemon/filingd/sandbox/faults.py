@@ -114,7 +114,8 @@ class Mutate(Effect, tag="mutate", frozen=True, kw_only=True):
     that what the day holds is a fact and not a matter of who asks. On a day of an improved product it is one of
     the day's improvements that changes. Queries answer accordingly if the rule means their product
     (`authentic-query`, `improved`) and the dataset `references`; a rule for the dataset `json` alone changes a
-    zip and leaves the single document as it was.
+    zip and leaves the single document as it was. `member` counts the filings with figures first, then those
+    filed as PDF.
     """
 
     change: Literal["figures", "added", "removed"]
