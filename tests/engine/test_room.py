@@ -145,3 +145,17 @@ async def test_a_store_that_was_exchanged_ends_a_daemon_that_has_nothing_to_do()
     rig.store.is_replaced = True
     with pytest.raises(StoreReplacedError):
         await rig.ended(engine)
+
+
+async def test_whatever_stumbles_first_over_a_store_that_was_exchanged_the_exchange_is_named() -> None:
+    rig = EngineRig()
+    engine = await rig.begin()
+    await rig.clock.sleep(1.0)
+
+    async def stumble() -> None:
+        rig.store.is_replaced = True
+        raise KeyError(1)
+
+    rig.planner.plan = stumble  # type: ignore[method-assign, assignment]
+    with pytest.raises(StoreReplacedError):
+        await rig.ended(engine)

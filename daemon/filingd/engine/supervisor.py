@@ -93,7 +93,15 @@ class Supervisor:
             failures.append(error)
         finally:
             endings = await self._shut_down(has_failed=bool(failures))
-        self._raise_what_ended_it([*failures, *self._what_died_of(), *endings])
+        errors = [*failures, *self._what_died_of(), *endings]
+        if errors:
+            await self._raise_if_replaced()
+        self._raise_what_ended_it(errors)
+
+    async def _raise_if_replaced(self) -> None:
+        """A store that was exchanged is the cause, whatever part of us stumbled over it first."""
+        with suppress(DiskFaultError):
+            await self._engine.store.check_in_place()
 
     async def outlast_busy(self, error: ManifestBusyError) -> None:
         """Another process holds the manifest: return when it is worth trying again, and say so now and then.
