@@ -91,8 +91,9 @@ def sandbox(
 ) -> None:
     """Run a stand-in registry on 127.0.0.1, for rehearsals before a subscription is approved.
 
-    It serves invented filings with the routes, keys, error bodies, publication hours and windows of the real
-    service, and misbehaves on demand: see the administration port. Ctrl-C ends it.
+    It serves invented filings of all five products (authentic query, daily extract, improved data, both archives)
+    with the routes, keys, error bodies, publication hours and windows of the real service, and misbehaves on demand:
+    see the administration port and docs/sandbox.md. Ctrl-C ends it.
     """
     from filingd.sandbox.clock import SandboxClock, parse_instant
     from filingd.sandbox.server import Address, Sandbox
