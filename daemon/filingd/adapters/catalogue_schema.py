@@ -13,8 +13,8 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from typing import TYPE_CHECKING, NamedTuple
-from urllib.parse import quote
 
+from filingd.adapters.sqlite_read_only import connect_read_only
 from filingd.core.catalogue import CatalogueDamagedError
 from filingd.core.errors import DiskFaultError, DiskFullError, FilingdError, StoreError, UnavailableError
 
@@ -124,7 +124,7 @@ def open_read_only(path: Path) -> Opened:
             f"There is no catalogue at {path} yet. `filingd run` makes it from the stored files; it needs no download."
         )
     with translated(path):
-        connection = _connect_read_only(path)
+        connection = connect_read_only(path, BUSY_TIMEOUT_S)
         try:
             version = _checked_version(connection, path)
             _require_readable(version, path)
@@ -227,28 +227,6 @@ def _begin(connection: sqlite3.Connection, *, with_name_index: bool) -> None:
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     connection.execute(f"PRAGMA user_version = {_version(with_name_index=with_name_index)}")
     connection.execute("COMMIT")
-
-
-def _connect_read_only(path: Path) -> sqlite3.Connection:
-    # As for the manifest: who may not make the side files of a WAL can still read a catalogue that nobody has open.
-    try:
-        return _probe(f"file:{quote(str(path))}?mode=ro")
-    except sqlite3.OperationalError:
-        if path.with_name(path.name + "-wal").exists():
-            raise
-        return _probe(f"file:{quote(str(path))}?mode=ro&immutable=1")
-
-
-def _probe(uri: str) -> sqlite3.Connection:
-    connection = sqlite3.connect(
-        uri, uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
-    )
-    try:
-        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    except BaseException:
-        connection.close()
-        raise
-    return connection
 
 
 # ------------------------------------------------------------------------------------------------- faults

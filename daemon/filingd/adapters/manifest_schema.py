@@ -13,9 +13,9 @@ import os
 import sqlite3
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 from filingd.adapters.manifest_faults import translated
+from filingd.adapters.sqlite_read_only import connect_read_only
 from filingd.core import layout
 from filingd.core.errors import ManifestDamagedError, ManifestTooNewError, StoreError
 
@@ -156,7 +156,7 @@ def open_read_only(path: Path) -> sqlite3.Connection:
         )
     _refuse_emptied(path)
     with translated(path):
-        connection = _connect_read_only(path)
+        connection = connect_read_only(path, BUSY_TIMEOUT_S)
         try:
             _require_current(connection, path)
             connection.execute(f"PRAGMA cache_size = -{READER_CACHE_KIB}")
@@ -193,30 +193,6 @@ def _holds_bodies(root: Path) -> bool:
         elif any(not name.startswith(".") for name in names):
             return True
     return False
-
-
-def _connect_read_only(path: Path) -> sqlite3.Connection:
-    # A database in WAL mode needs its side files even to be read. A user who may not make them can still read
-    # a manifest that nobody has open: without a WAL file it does not change under us.
-    try:
-        return _probe(f"file:{quote(str(path))}?mode=ro")
-    except sqlite3.OperationalError:
-        if path.with_name(path.name + "-wal").exists():
-            raise
-        return _probe(f"file:{quote(str(path))}?mode=ro&immutable=1")
-
-
-def _probe(uri: str) -> sqlite3.Connection:
-    connection = sqlite3.connect(
-        uri, uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
-    )
-    try:
-        connection.execute("PRAGMA user_version").fetchone()
-        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    except BaseException:
-        connection.close()
-        raise
-    return connection
 
 
 def _require_current(connection: sqlite3.Connection, path: Path) -> None:
