@@ -4,6 +4,8 @@ manifest.db                                   what is known of every item
 nbb/authentic/2026/11/2026-11-20/json.zip     the body now current, under its final name
 nbb/authentic/2026/11/2026-11-20/day.json     the seal: counts, digests, routes, unexplained gaps
 nbb/authentic/2026/11/2026-11-20/SHA256SUMS   the seal, for `sha256sum -c`; written last, removed first
+nbb/improved/…                                the same for improved data
+nbb/documents/2026/00999/2026-00999001.json   a document that came by itself
 versions/nbb/authentic/…/json.v1.zip          bodies that were replaced
 quarantine/…                                  bodies that were refused, with their headers and the reason
 index/…                                       what lies where in a zip; made anew when missing

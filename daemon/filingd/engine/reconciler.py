@@ -200,6 +200,7 @@ class Reconciler:
     async def _holdings(self, items: Iterable[Item]) -> dict[str, Holding]:
         items = list(items)
         versions = await self._manifest.current_versions(item.key for item in items)
+        # Members are read once no dataset is merely on its way: each came, gave up, or was said not to be there.
         complete = all(item.state in SETTLED_STATES or item.nothing_count for item in items)
         holdings: dict[str, Holding] = {}
         for item in items:

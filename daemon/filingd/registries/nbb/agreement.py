@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from filingd.core.model import EMPTY_STATES, HOLDING_STATES
@@ -144,7 +145,10 @@ def _improved(rules: NbbRules, holdings: Mapping[str, Holding]) -> Agreement:
     listing = members_of(holdings, REFERENCES)
     listed = improvements_of(listing)
     found = [Difference(REFERENCES, "members without a filing", strangers_in(listing))]
-    facts: dict[str, Any] = {"filings": len(listed), "kinds": _counted(kind for _, kind in listed)}
+    facts: dict[str, Any] = {
+        "filings": len(listed),
+        "kinds": dict(sorted(Counter(kind for _, kind in listed).items())),
+    }
     alarms: tuple[str, ...] = ()
     if "json" in rules.datasets:
         held = improvements_in(members_of(holdings, "json"))
@@ -171,10 +175,3 @@ def _improved(rules: NbbRules, holdings: Mapping[str, Holding]) -> Agreement:
             for label, count in sorted(held.of_unknown_kind.items())
         )
     return Agreement(len(listed), _differences(found), facts, alarms)
-
-
-def _counted(words: Collection[str] | Any) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for word in words:
-        counts[word] = counts.get(word, 0) + 1
-    return dict(sorted(counts.items()))
