@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         Totals,
     )
     from filingd.core.errors import DiskFaultError, DiskFullError, StoreReplacedError
+    from filingd.core.feed import FeedEvent
     from filingd.core.limits import LaneState
     from filingd.core.model import (
         Answer,
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
         Verdict,
         Version,
     )
+    from filingd.core.tombstones import Tombstone
 
 
 class Clock(Protocol):
@@ -319,6 +321,25 @@ class Manifest(Protocol):
 
     async def lane_states(self) -> Mapping[str, LaneState]: ...
     async def save_lane(self, state: LaneState) -> None: ...
+    async def feed(self, after: int, limit: int) -> Sequence[FeedEvent]:
+        """What was stored, replaced, lost, sealed, reopened or forgotten since an event: in order, without a gap.
+
+        An event becomes durable together with what it tells of.
+        """
+        ...
+
+    async def feed_head(self) -> int:
+        """The number of the last event, 0 if there is none."""
+        ...
+
+    async def tombstones(self) -> Sequence[Tombstone]:
+        """What must not be had again, by subject."""
+        ...
+
+    async def bury(self, tombstones: Sequence[Tombstone]) -> None:
+        """Remember what must not be had again, and tell it in the feed; what is buried already changes nothing."""
+        ...
+
     async def changed_elsewhere(self) -> bool:
         """Whether another process wrote to the manifest since the last call."""
         ...

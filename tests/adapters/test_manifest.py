@@ -85,7 +85,7 @@ def due(key: str, **fields: object) -> Item:
 
 def write(connection: sqlite3.Connection, *changes: Change) -> None:
     connection.execute("BEGIN IMMEDIATE")
-    assert Statements(connection).record([changes]) == [None]
+    assert Statements(connection, clock_now).record([changes]) == [None]
     connection.execute("COMMIT")
 
 
@@ -139,13 +139,14 @@ def everything(path: Path) -> object:
             reader.lane_states(),
             reader.counts(),
             reader.scheduled_counts(),
+            [(event.kind, event.subject, event.version) for event in reader.feed(0, 99)],
         )
 
 
 def a_sample_manifest(path: Path) -> None:
     with closing(open_writable(path, clock_now)) as connection:
         write(connection, *sample_changes())
-        statements = Statements(connection)
+        statements = Statements(connection, clock_now)
         statements.save_groups([Group("nbb/authentic/2026-11-20", NOW, reasons=("json: not yet",))])
         statements.save_lane(LaneState("extract", "b-1", 12.5))
 
@@ -648,7 +649,7 @@ def test_what_waits_for_later_costs_a_lease_nothing(question: str, tmp_path: Pat
     for count in (400, 40_000):
         with closing(open_writable(tmp_path / f"{count}.db", clock_now)) as connection:
             fill_schedule(connection, count)
-            statements = Statements(connection)
+            statements = Statements(connection, clock_now)
             statements.next_due_at("extract")
             if question == "lease":
                 costs.append(steps_of(connection, lambda: statements.lease("extract", NOW, 5)))  # noqa: B023 - called at once
@@ -682,7 +683,7 @@ async def test_a_rare_state_is_found_beyond_many_slices(
 
 def test_a_thousand_priorities_are_leased_in_order(connection: sqlite3.Connection) -> None:
     write(connection, *(Change(None, due(f"g/{n:04}", priority=999 - n)) for n in range(1000)))
-    taken = Statements(connection).lease("extract", NOW, 600)
+    taken = Statements(connection, clock_now).lease("extract", NOW, 600)
     assert [item.priority for item in taken.leased] == list(range(600))
 
 

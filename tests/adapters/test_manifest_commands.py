@@ -162,9 +162,10 @@ def test_an_older_manifest_is_not_read_before_it_is_brought_forward(
     one_in_every_state(writer)
     from filingd.adapters import manifest_schema
 
-    newer = (*manifest_schema.MIGRATIONS, Migration(2, ("CREATE TABLE extra (x)",)))
+    known = len(manifest_schema.MIGRATIONS)
+    newer = (*manifest_schema.MIGRATIONS, Migration(known + 1, ("CREATE TABLE extra (x)",)))
     monkeypatch.setattr(manifest_schema, "MIGRATIONS", newer)
-    with pytest.raises(StoreError, match="format 1; this filingd reads format 2"):
+    with pytest.raises(StoreError, match=f"format {known}; this filingd reads format {known + 1}"):
         ManifestReader(path)
 
 

@@ -66,6 +66,26 @@ def test_a_rebuilt_manifest_knows_what_the_old_one_knew_and_nothing_is_fetched_a
     mirror.store.check_agreement()
 
 
+def feed_of(mirror: Mirror) -> list[tuple[int, str, str]]:
+    with sqlite3.connect(mirror.store.root / "manifest.db") as connection:
+        return [tuple(row) for row in connection.execute("SELECT seq, kind, subject FROM feed ORDER BY seq")]
+
+
+@pytest.mark.parametrize("old", ["kept", "lost"])
+def test_the_feed_of_a_rebuilt_manifest_tells_all_that_is_there_with_numbers_that_were_never_used(
+    mirror: Mirror, old: str
+) -> None:
+    before = feed_of(mirror)
+    if old == "lost":
+        mirror.store.root.joinpath("manifest.db").unlink()
+    assert mirror.run("manifest", "rebuild").code == 0
+    after = feed_of(mirror)
+    assert after[0][0] > before[-1][0]
+    assert [seq - after[0][0] for seq, _, _ in after] == list(range(len(after)))
+    assert after[0][1:] == (0, "")
+    assert {row[1:] for row in after[1:]} == {row[1:] for row in before[1:]}
+
+
 def test_a_manifest_that_is_no_database_is_replaced_and_kept_beside_the_new_one(mirror: Mirror) -> None:
     manifest = mirror.store.root / "manifest.db"
     before = told(mirror.store)

@@ -11,9 +11,11 @@ from msgspec.structs import replace
 from fakes.manifest import FakeManifest
 from filingd.adapters.manifest import SqliteManifest
 from filingd.core.errors import LifeCycleError, StoreError
+from filingd.core.feed import FeedEvent, FeedKind
 from filingd.core.lifecycle import TABLE, Event, next_state
 from filingd.core.limits import LaneState
 from filingd.core.model import LEASED_STATES, Change, Group, Item, State, Version
+from filingd.core.tombstones import Tombstone
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -29,7 +31,7 @@ DAY = "nbb/authentic/2026-11-20"
 async def manifest(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Manifest]:
     made: Manifest
     if request.param == "fake":
-        made = FakeManifest()
+        made = FakeManifest(clock_now=lambda: NOW)
     else:
         made = await SqliteManifest.open(tmp_path / "manifest.db", clock_now=lambda: NOW)
     yield made
@@ -454,3 +456,91 @@ def test_no_leased_item_can_be_leased() -> None:
     for state in LEASED_STATES:
         with pytest.raises(LifeCycleError, match=f"{state.name} cannot be leased"):
             next_state(state, Event.LEASED)
+
+
+# ---------------------------------------------------------------- the feed and tombstones
+
+
+async def told(manifest: Manifest, after: int = 1) -> list[tuple[FeedKind, str, int]]:
+    """What the feed says after its beginning."""
+    return [(event.kind, event.subject, event.version) for event in await manifest.feed(after, 99)]
+
+
+async def test_the_feed_begins_with_one_event(manifest: Manifest) -> None:
+    assert await manifest.feed_head() == 1
+    (begun,) = await manifest.feed(0, 9)
+    assert (begun.seq, begun.kind, begun.subject) == (1, FeedKind.BEGUN, "")
+
+
+async def test_the_feed_tells_of_a_first_body_another_version_and_a_loss(manifest: Manifest) -> None:
+    key = f"{DAY}/json"
+    await plan(manifest, an_item())
+    await store(manifest, key, due_at=NOW)
+    stored = await store(manifest, key, number=2)
+    await manifest.record([Change(State.STORED, replace(stored, state=State.DUE, due_at=NOW))])
+    await store(manifest, key, number=2)
+    assert await told(manifest) == [
+        (FeedKind.STORED, key, 1),
+        (FeedKind.REPLACED, key, 2),
+        (FeedKind.LOST, key, 2),
+        (FeedKind.STORED, key, 2),
+    ]
+
+
+async def test_the_feed_says_nothing_of_plans_leases_rechecks_and_older_versions(manifest: Manifest) -> None:
+    await plan(manifest, an_item())
+    stored = await store(manifest, f"{DAY}/json", number=2, due_at=NOW)
+    await manifest.lease("extract", NOW, 1)
+    leased = replace(stored, state=State.RECHECKING)
+    await manifest.record([Change(State.RECHECKING, replace(leased, state=State.STORED, due_at=None))])
+    await manifest.record([Change(State.STORED, replace(stored, due_at=None), a_version(number=1))])
+    assert await told(manifest) == [(FeedKind.STORED, f"{DAY}/json", 2)]
+
+
+async def test_what_was_refused_is_not_told(manifest: Manifest) -> None:
+    await plan(manifest, an_item())
+    never_was = Change(State.STORED, an_item(state=State.STORED, version=1), a_version())
+    with pytest.raises(StoreError):
+        await manifest.record([never_was])
+    assert await told(manifest) == []
+
+
+async def test_the_feed_tells_of_seals_once_and_of_their_end(manifest: Manifest) -> None:
+    opened = Group(DAY, opened_at=NOW, reasons=("planned",))
+    sealed = replace(opened, sealed_at=NOW + 1, reasons=())
+    await manifest.save_groups([opened])
+    await manifest.save_groups([sealed])
+    await manifest.save_groups([replace(sealed, checked_at=NOW + 2)])
+    await manifest.save_groups([replace(sealed, sealed_at=NOW + 3)])
+    await manifest.save_groups([opened])
+    assert [kind for kind, _, _ in await told(manifest)] == [
+        FeedKind.SEALED,
+        FeedKind.SEALED,
+        FeedKind.REOPENED,
+    ]
+
+
+async def test_the_feed_goes_on_after_any_event_and_in_parts(manifest: Manifest) -> None:
+    keys = [f"{DAY}/{n}" for n in range(5)]
+    for key in keys:
+        await plan(manifest, an_item(key))
+        await store(manifest, key)
+    first = await manifest.feed(1, 2)
+    rest = await manifest.feed(first[-1].seq, 99)
+    assert [event.subject for event in [*first, *rest]] == keys
+    assert [event.seq for event in [*first, *rest]] == list(range(2, 7))
+    assert await manifest.feed_head() == 6
+    assert first[0] == FeedEvent(2, NOW, FeedKind.STORED, keys[0], 1)
+    assert await manifest.feed(6, 99) == []
+
+
+async def test_what_is_buried_is_remembered_and_told_once(manifest: Manifest) -> None:
+    filing = Tombstone("2026-00999001", is_enterprise=False, buried_at=NOW, reason="court order 7")
+    firm = Tombstone("0403101811", is_enterprise=True, buried_at=NOW + 0.125)
+    await manifest.bury([filing])
+    await manifest.bury([replace(filing, reason="again"), firm])
+    assert await manifest.tombstones() == [firm, filing]
+    assert await told(manifest) == [
+        (FeedKind.FORGOTTEN, "2026-00999001", 0),
+        (FeedKind.FORGOTTEN, "0403101811", 0),
+    ]

@@ -8,19 +8,24 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from filingd.core.errors import StoreError
+from filingd.core.feed import FeedEvent, FeedKind
 from filingd.core.lifecycle import Event, next_state
-from filingd.core.model import LEASED_STATES, Change, Group, Item, State, Version
+from filingd.core.model import HOLDING_STATES, LEASED_STATES, Change, Group, Item, State, Version
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from filingd.core.limits import LaneState
+    from filingd.core.tombstones import Tombstone
 
 
 class FakeManifest:
     """All in dictionaries. Open to tests: `rows`, `kept_versions`, `recorded`, and `fail_next_write`."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock_now: Callable[[], float] = lambda: 0.0) -> None:
+        self._clock_now = clock_now
+        self.kept_feed = [FeedEvent(1, 0.0, FeedKind.BEGUN, "")]
+        self.kept_tombstones: dict[str, Tombstone] = {}
         self.rows: dict[str, Item] = {}
         self.kept_versions: dict[str, dict[int, Version]] = {}
         self.kept_groups: dict[str, Group] = {}
@@ -48,7 +53,9 @@ class FakeManifest:
     async def record(self, changes: Sequence[Change]) -> None:
         self._before_write()
         staged: dict[str, Item] = {}
-        applied = [change for change in changes if self._stage(change, staged)]
+        told: list[tuple[FeedKind, str, int]] = []
+        applied = [change for change in changes if self._stage(change, staged, told)]
+        self._tell(told)
         self.rows.update(staged)
         self.recorded += applied
         for change in applied:
@@ -99,6 +106,12 @@ class FakeManifest:
 
     async def save_groups(self, groups: Sequence[Group]) -> None:
         self._before_write()
+        by_key = {group.key: group for group in groups}
+        before = {key: self._sealed_at(key) for key in by_key}
+        now = {key: _maybe_to_the_ms(group.sealed_at) for key, group in by_key.items()}
+        self._tell([(FeedKind.SEALED, key, 0) for key in by_key if now[key] not in (None, before[key])])
+        self._tell([(FeedKind.REOPENED, key, 0) for key in sorted(by_key)
+                    if now[key] is None and before[key] is not None])  # fmt: skip
         for group in groups:
             self.kept_groups[group.key] = replace(
                 group,
@@ -122,6 +135,24 @@ class FakeManifest:
         self._before_write()
         self.kept_lanes[state.name] = state
 
+    async def feed(self, after: int, limit: int) -> Sequence[FeedEvent]:
+        self._require_open()
+        return [event for event in self.kept_feed if event.seq > after][:limit]
+
+    async def feed_head(self) -> int:
+        self._require_open()
+        return self.kept_feed[-1].seq
+
+    async def tombstones(self) -> Sequence[Tombstone]:
+        self._require_open()
+        return [tombstone for _, tombstone in sorted(self.kept_tombstones.items())]
+
+    async def bury(self, tombstones: Sequence[Tombstone]) -> None:
+        self._before_write()
+        new = {t.subject: t for t in tombstones if t.subject not in self.kept_tombstones}
+        self.kept_tombstones.update(new)
+        self._tell((FeedKind.FORGOTTEN, subject, 0) for subject in new)
+
     async def changed_elsewhere(self) -> bool:
         self._require_open()
         touched, self._touched_elsewhere = self._touched_elsewhere, False
@@ -134,7 +165,16 @@ class FakeManifest:
         """As if another process had written."""
         self._touched_elsewhere = True
 
-    def _stage(self, change: Change, staged: dict[str, Item]) -> bool:
+    def _sealed_at(self, key: str) -> float | None:
+        known = self.kept_groups.get(key)
+        return known.sealed_at if known else None
+
+    def _tell(self, events: Iterable[tuple[FeedKind, str, int]]) -> None:
+        at = _to_the_ms(self._clock_now())
+        for kind, subject, version in events:
+            self.kept_feed.append(FeedEvent(len(self.kept_feed) + 1, at, kind, subject, version))
+
+    def _stage(self, change: Change, staged: dict[str, Item], told: list[tuple[FeedKind, str, int]]) -> bool:
         key = change.item.key
         found = staged.get(key) or self.rows.get(key)
         if change.before is None and found is not None:
@@ -144,6 +184,7 @@ class FakeManifest:
             raise StoreError(f"Item {key} was expected to be {change.before.name} but {has}.")
         if found is not None and found.version > change.item.version:
             raise StoreError(f"Item {key} has version {found.version} already.")
+        told += _told_of(change, found)
         staged[key] = _as_kept(change.item)
         return True
 
@@ -164,6 +205,16 @@ class FakeManifest:
     def _require_open(self) -> None:
         if self.closed:
             raise StoreError("The manifest is closed: filingd is stopping.")
+
+
+def _told_of(change: Change, found: Item | None) -> list[tuple[FeedKind, str, int]]:
+    item, had = change.item, found.version if found else 0
+    holds = item.state in HOLDING_STATES
+    if change.version is not None and change.version.number == item.version and holds:
+        return [(FeedKind.REPLACED if 0 < had < item.version else FeedKind.STORED, item.key, item.version)]
+    if found is not None and found.state in HOLDING_STATES and not holds:
+        return [(FeedKind.LOST, item.key, item.version)]
+    return []
 
 
 def _as_kept(item: Item) -> Item:

@@ -26,8 +26,10 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from filingd.core.feed import FeedEvent
     from filingd.core.limits import LaneState
     from filingd.core.model import Group, Item, State, Version
+    from filingd.core.tombstones import Tombstone
 
 IDLE_BEFORE_CHECKPOINT_S = 0.2
 
@@ -51,7 +53,7 @@ class _Writer:
 
     def open(self) -> None:
         self._connection = open_writable(self._path, self._clock_now, busy_timeout_s=self._busy_timeout_s)
-        self._statements = Statements(self._connection)
+        self._statements = Statements(self._connection, self._clock_now)
 
     def run(self, calls: Sequence[Call]) -> None:
         wanted = [call for call in calls if not call.future.cancelled()]
@@ -111,7 +113,7 @@ class _Writer:
                 call.error = outcome
 
     def _roll_back(self) -> None:
-        self._statements.forget()
+        self._statements.rolled_back()
         with contextlib.suppress(sqlite3.Error):  # SQLite rolls back by itself when it can do nothing else
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
@@ -247,6 +249,11 @@ class SqliteManifest:
     async def save_lane(self, state: LaneState) -> None:
         await self._write(lambda statements: statements.save_lane(state))
 
+    async def bury(self, tombstones: Sequence[Tombstone]) -> None:
+        """See `ports.Manifest`."""
+        if tombstones:
+            await self._write(lambda statements: statements.bury(tombstones))
+
     async def changed_elsewhere(self) -> bool:
         """See `ports.Manifest`. Asked on the writing connection, whose own commits do not count; takes no lock."""
         version: int = await self._writer.submit(_Kind.LOOK, Statements.data_version)
@@ -296,6 +303,16 @@ class SqliteManifest:
 
     async def lane_states(self) -> Mapping[str, LaneState]:
         return cast("Mapping[str, LaneState]", await self._ask(Queries.lane_states))
+
+    async def feed(self, after: int, limit: int) -> Sequence[FeedEvent]:
+        """See `ports.Manifest`."""
+        return cast("Sequence[FeedEvent]", await self._ask(lambda queries: queries.feed(after, limit)))
+
+    async def feed_head(self) -> int:
+        return cast("int", await self._ask(Queries.feed_head))
+
+    async def tombstones(self) -> Sequence[Tombstone]:
+        return cast("Sequence[Tombstone]", await self._ask(Queries.tombstones))
 
     async def close(self) -> None:
         """Finish what is queued, then close. May be called twice."""

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from filingd.core.limits import LaneState
     from filingd.core.model import Change, Group, State
+    from filingd.core.tombstones import Tombstone
 
 __all__ = ["ManifestBuilder", "ManifestReader", "ManifestWriter"]
 
@@ -47,7 +48,7 @@ class ManifestWriter(ManifestReader):
     ) -> None:
         self._path = path
         self._connection = open_writable(path, clock_now, busy_timeout_s=busy_timeout_s)
-        self._queries = self._statements = Statements(self._connection)
+        self._queries = self._statements = Statements(self._connection, clock_now)
 
     def record(self, changes: Sequence[Change]) -> None:
         """Write transitions, all or none.
@@ -63,6 +64,11 @@ class ManifestWriter(ManifestReader):
     def save_groups(self, groups: Sequence[Group]) -> None:
         with self._transaction():
             self._statements.save_groups(groups)
+
+    def bury(self, tombstones: Sequence[Tombstone]) -> None:
+        """See `ports.Manifest`."""
+        with self._transaction():
+            self._statements.bury(tombstones)
 
     def save_lane(self, state: LaneState) -> None:
         with self._transaction():
@@ -112,7 +118,7 @@ class ManifestWriter(ManifestReader):
                 yield
                 self._connection.execute("COMMIT")
             except BaseException:
-                self._statements.forget()
+                self._statements.rolled_back()
                 with contextlib.suppress(sqlite3.Error):  # SQLite may have rolled back by itself
                     self._connection.execute("ROLLBACK")
                 raise
@@ -133,7 +139,7 @@ class ManifestBuilder:
     def __enter__(self) -> Self:
         self._discard()
         self._connection = open_writable(self._new, self._clock_now)
-        self._statements = Statements(self._connection)
+        self._statements = Statements(self._connection, self._clock_now)
         with translated(self._new):
             # Nothing is promised before the end: no journal, one sync. A death leaves a file that is made
             # anew.
@@ -158,6 +164,20 @@ class ManifestBuilder:
         with translated(self._new):
             self._connection.execute("BEGIN")
             self._statements.save_groups(groups)
+            self._connection.execute("COMMIT")
+
+    def begin_feed(self, after: int) -> None:
+        """Begin the feed with numbers above this one; before anything is added."""
+        with translated(self._new):
+            self._connection.execute("BEGIN")
+            self._statements.begin_feed(after)
+            self._connection.execute("COMMIT")
+
+    def bury(self, tombstones: Sequence[Tombstone]) -> None:
+        """Remember what must not be had again."""
+        with translated(self._new):
+            self._connection.execute("BEGIN")
+            self._statements.bury(tombstones)
             self._connection.execute("COMMIT")
 
     def add_lane(self, state: LaneState) -> None:

@@ -13,15 +13,19 @@ import json
 from typing import TYPE_CHECKING
 
 from filingd.adapters.manifest_rows import (
+    FEED_COLUMNS,
     GROUP_COLUMNS,
     ITEM_COLUMNS,
     LANE_STATE_COLUMNS,
+    TOMBSTONE_COLUMNS,
     VERSION_COLUMNS,
     Row,
+    feed_event_from,
     from_ms,
     group_from,
     item_from,
     lane_state_from,
+    tombstone_from,
     version_from,
 )
 from filingd.core.model import LEASED_STATES, Group, Item, State, Version
@@ -30,7 +34,9 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Sequence
 
+    from filingd.core.feed import FeedEvent
     from filingd.core.limits import LaneState
+    from filingd.core.tombstones import Tombstone
 
 # The states of the index `items_noteworthy`. Queries repeat its condition word for word: so SQLite knows that
 # it may use it.
@@ -92,6 +98,8 @@ CURRENT_VERSIONS = (
     "WHERE items.key IN (SELECT value FROM json_each(?))"
 )
 GROUPS_BY_PREFIX = f"SELECT {GROUP_COLUMNS} FROM groups WHERE key >= ? AND key < ? ORDER BY key"
+FEED_AFTER = f"SELECT {FEED_COLUMNS} FROM feed WHERE seq > ? ORDER BY seq LIMIT ?"
+TOMBSTONES = f"SELECT {TOMBSTONE_COLUMNS} FROM tombstones ORDER BY subject"
 NO_LIMIT = -1
 SLICE_ROWS = 20_000  # some 20 ms of reading
 
@@ -197,6 +205,18 @@ class Queries:
     def lane_states(self) -> dict[str, LaneState]:
         rows = self._connection.execute(f"SELECT {LANE_STATE_COLUMNS} FROM lane_states").fetchall()
         return {row[0]: lane_state_from(row) for row in rows}
+
+    def feed(self, after: int, limit: int) -> list[FeedEvent]:
+        return [
+            feed_event_from(row) for row in self._connection.execute(FEED_AFTER, (after, limit)).fetchall()
+        ]
+
+    def feed_head(self) -> int:
+        (head,) = self._connection.execute("SELECT max(seq) FROM feed").fetchone()
+        return int(head or 0)
+
+    def tombstones(self) -> list[Tombstone]:
+        return [tombstone_from(row) for row in self._connection.execute(TOMBSTONES).fetchall()]
 
     def _as_items(self, rows: Sequence[Row]) -> list[Item]:
         return [item_from(row, self._name("lanes", row[1])) for row in rows]

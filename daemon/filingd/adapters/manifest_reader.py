@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    from filingd.core.feed import FeedEvent
     from filingd.core.limits import LaneState
     from filingd.core.model import Group, Item, State, Version
+    from filingd.core.tombstones import Tombstone
 
 
 class ManifestReader:
@@ -88,6 +90,19 @@ class ManifestReader:
     def lane_states(self) -> Mapping[str, LaneState]:
         with translated(self._path):
             return self._queries.lane_states()
+
+    def feed(self, after: int, limit: int) -> Sequence[FeedEvent]:
+        """See `ports.Manifest`."""
+        with translated(self._path):
+            return self._queries.feed(after, limit)
+
+    def feed_head(self) -> int:
+        with translated(self._path):
+            return self._queries.feed_head()
+
+    def tombstones(self) -> Sequence[Tombstone]:
+        with translated(self._path):
+            return self._queries.tombstones()
 
     def close(self) -> None:
         self._connection.close()

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from filingd.core.feed import FeedEvent, FeedKind
 from filingd.core.limits import LaneState
 from filingd.core.model import LEASED_STATES, Group, Item, State, Version
+from filingd.core.tombstones import Tombstone
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,6 +28,8 @@ LANE_STATE_COLUMNS = (
     "name, boot_id, reserved_until_s, parked_until_at, parked_for_s, "
     "park_reason, slowdown, strikes, key_index, throttles, blocks"
 )
+FEED_COLUMNS = "seq, at_ms, kind, subject, version"
+TOMBSTONE_COLUMNS = "subject, is_enterprise, buried_ms, reason"
 
 _STATES = {int(state): state for state in State}
 _UUID_LENGTH = 36
@@ -181,6 +185,28 @@ def lane_state_row(state: LaneState) -> Row:
 def lane_state_from(row: Row) -> LaneState:
     """The lane state of a row of `lane_states`."""
     return LaneState(*row)
+
+
+def feed_event_from(row: Row) -> FeedEvent:
+    """The event of a row of `feed`."""
+    seq, at_ms, kind, subject, version = row
+    return FeedEvent(seq, at_ms / 1000, FeedKind(kind), subject, version)
+
+
+def tombstone_row(tombstone: Tombstone) -> Row:
+    """A row of `tombstones`."""
+    return (
+        tombstone.subject,
+        int(tombstone.is_enterprise),
+        to_ms(tombstone.buried_at),
+        tombstone.reason,
+    )
+
+
+def tombstone_from(row: Row) -> Tombstone:
+    """The tombstone of a row of `tombstones`."""
+    subject, is_enterprise, buried_ms, reason = row
+    return Tombstone(subject, bool(is_enterprise), buried_ms / 1000, reason)
 
 
 def _packed_json(facts: Mapping[str, Any]) -> str | None:

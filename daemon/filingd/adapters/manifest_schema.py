@@ -109,7 +109,32 @@ _VERSION_1 = (
     "CREATE TABLE scheduled_counts (lane_id INTEGER PRIMARY KEY, items INTEGER NOT NULL)",
 )
 
-MIGRATIONS: tuple[Migration, ...] = (Migration(1, _VERSION_1),)
+# `feed` says what became of what, in order; its numbers are never used twice. 1 is stored, 4 is sealed, 0 is the
+# beginning (see `core.feed`). What an older manifest holds is told first, in the order in which it came.
+_VERSION_2 = (
+    """CREATE TABLE feed (
+        seq INTEGER PRIMARY KEY,
+        at_ms INTEGER,
+        kind INTEGER,
+        subject TEXT,
+        version INTEGER
+    )""",
+    """CREATE TABLE tombstones (
+        subject TEXT NOT NULL PRIMARY KEY,
+        is_enterprise INTEGER NOT NULL,
+        buried_ms INTEGER NOT NULL,
+        reason TEXT NOT NULL
+    ) WITHOUT ROWID""",
+    "INSERT INTO feed (seq, at_ms, kind, subject, version) VALUES (1, 0, 0, '', 0)",
+    # 2 and 3 hold a body.
+    """INSERT INTO feed (at_ms, kind, subject, version)
+        SELECT coalesce(stored_ms, 0), 1, key, version FROM items WHERE state IN (2, 3) AND version > 0
+        ORDER BY stored_ms, key""",
+    """INSERT INTO feed (at_ms, kind, subject, version)
+        SELECT sealed_ms, 4, key, 0 FROM groups WHERE sealed_ms IS NOT NULL ORDER BY sealed_ms, key""",
+)
+
+MIGRATIONS: tuple[Migration, ...] = (Migration(1, _VERSION_1), Migration(2, _VERSION_2))
 
 
 def open_writable(

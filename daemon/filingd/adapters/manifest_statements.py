@@ -22,23 +22,27 @@ from filingd.adapters.manifest_rows import (
     GROUP_COLUMNS,
     ITEM_COLUMNS,
     LANE_STATE_COLUMNS,
+    TOMBSTONE_COLUMNS,
     VERSION_COLUMNS,
     Row,
     group_row,
     item_row,
     lane_state_row,
     to_ms,
+    tombstone_row,
     version_row,
 )
 from filingd.core.errors import StoreError
+from filingd.core.feed import FeedKind
 from filingd.core.lifecycle import Event, next_state
-from filingd.core.model import LEASED_STATES, Change, Group, Item, State
+from filingd.core.model import HOLDING_STATES, LEASED_STATES, Change, Group, Item, State
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from filingd.core.limits import LaneState
+    from filingd.core.tombstones import Tombstone
 
 MOST_ROWS_A_STATEMENT = 64  # 64 rows of 13 columns stay under 999 parameters, the smallest limit in use
 
@@ -48,6 +52,7 @@ _STANDINGS = (
     "FROM items WHERE key IN (SELECT value FROM json_each(?))"
 )
 _KEY, _LANE_ID, _STATE, _DUE_MS, _VERSION = 0, 1, 2, 4, 5
+_SEALED_MS = 2  # in a row of `groups`
 _WRITE_ITEMS = (
     f"INSERT OR ROLLBACK INTO items ({ITEM_COLUMNS}) VALUES ",
     " ON CONFLICT (key) DO UPDATE SET "
@@ -56,6 +61,10 @@ _WRITE_ITEMS = (
 _WRITE_VERSIONS = (f"REPLACE INTO versions ({VERSION_COLUMNS}) VALUES ", "")
 _WRITE_GROUPS = (f"REPLACE INTO groups ({GROUP_COLUMNS}) VALUES ", "")
 _WRITE_LANE_STATES = (f"REPLACE INTO lane_states ({LANE_STATE_COLUMNS}) VALUES ", "")
+_WRITE_FEED = ("INSERT INTO feed (at_ms, kind, subject, version) VALUES ", "")
+_WRITE_TOMBSTONES = (f"INSERT INTO tombstones ({TOMBSTONE_COLUMNS}) VALUES ", "")
+_SEALED = "SELECT key, sealed_ms FROM groups WHERE sealed_ms IS NOT NULL AND key IN (SELECT value FROM json_each(?))"
+_BURIED = "SELECT subject FROM tombstones WHERE subject IN (SELECT value FROM json_each(?))"
 _COUNT_STATES = (
     "INSERT INTO state_counts (state, items) VALUES ",
     " ON CONFLICT (state) DO UPDATE SET items = items + excluded.items",
@@ -78,6 +87,14 @@ class Lease(NamedTuple):
     leased: Sequence[Item]
 
 
+class Told(NamedTuple):
+    """What is to be told in the feed."""
+
+    kind: FeedKind
+    subject: str
+    version: int = 0
+
+
 class Draft:
     """Rows about to be written, checked against what the rows have now. Touches no database."""
 
@@ -85,6 +102,7 @@ class Draft:
         self._found = found
         self.items: dict[str, Row] = {}
         self.versions: dict[tuple[str, int], Row] = {}
+        self.events: list[Told] = []
 
     def take(self, changes: Iterable[tuple[State | None, Row, Row | None]]) -> None:
         """Take all changes of one call, or none: the state before, the new row, and its version's.
@@ -94,6 +112,7 @@ class Draft:
         """
         rows: dict[str, Row] = {}
         versions: dict[tuple[str, int], Row] = {}
+        events: list[Told] = []
         for before, row, version in changes:
             key = row[_KEY]
             found = rows.get(key) or self.items.get(key) or self._found.get(key)
@@ -102,8 +121,10 @@ class Draft:
             rows[key] = row
             if version is not None:
                 versions[version[0], version[1]] = version
+            events += _told(row, version, found)
         self.items.update(rows)
         self.versions.update(versions)
+        self.events += events
 
     def deltas(self) -> tuple[list[Row], list[Row]]:
         """How the number of items in each state changes, and of those scheduled on each lane."""
@@ -124,6 +145,16 @@ def _tally(states: Counter[int], lanes: Counter[int], row: Sequence[Any], count:
 
 def _moved(counts: Counter[int]) -> list[Row]:
     return [(name, count) for name, count in counts.items() if count]
+
+
+def _told(row: Row, version: Row | None, found: Sequence[Any] | None) -> list[Told]:
+    """What a change of an item means to those who use its body; a version that is not the current one means nothing."""
+    key, number = row[_KEY], row[_VERSION]
+    had = found[_VERSION] if found is not None else 0
+    if version is not None and version[1] == number and row[_STATE] in HOLDING_STATES:
+        return [Told(FeedKind.REPLACED if 0 < had < number else FeedKind.STORED, key, number)]
+    is_lost = found is not None and found[_STATE] in HOLDING_STATES and row[_STATE] not in HOLDING_STATES
+    return [Told(FeedKind.LOST, key, number)] if is_lost else []
 
 
 def _fits(before: State | None, row: Row, found: Sequence[Any] | None) -> bool:
@@ -152,11 +183,13 @@ def _unlike(before: State, version: int, found: Sequence[Any] | None) -> str | N
 class Statements(Queries):
     """Questions and changes on one connection that writes."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, clock_now: Callable[[], float]) -> None:
+        """`clock_now` gives the instant of what is told in the feed, in unix seconds."""
         super().__init__(connection)
+        self._clock_now = clock_now
         self._identifiers: dict[tuple[str, str], int] = {}
 
-    def forget(self) -> None:
+    def rolled_back(self) -> None:
         """Forget what a transaction that was rolled back may have taught."""
         self._identifiers.clear()
         for names in self._names.values():
@@ -174,6 +207,7 @@ class Statements(Queries):
         states, lanes = draft.deltas()
         self._write(_COUNT_STATES, states)
         self._write(_COUNT_SCHEDULED, lanes)
+        self._tell(draft.events)
         return outcomes
 
     def lease(self, lane: str, now: float, limit: int) -> Lease:
@@ -206,7 +240,25 @@ class Statements(Queries):
 
     def save_groups(self, groups: Sequence[Group]) -> None:
         rows = {group.key: group_row(group) for group in groups}
+        sealed = dict(self._connection.execute(_SEALED, (json.dumps(list(rows)),)).fetchall())
         self._write(_WRITE_GROUPS, [rows[key] for key in sorted(rows)])
+        self._tell(_told_of_seals(sealed, {key: row[_SEALED_MS] for key, row in rows.items()}))
+
+    def bury(self, tombstones: Sequence[Tombstone]) -> None:
+        """See `ports.Manifest`."""
+        rows = {tombstone.subject: tombstone_row(tombstone) for tombstone in tombstones}
+        for (buried,) in self._connection.execute(_BURIED, (json.dumps(list(rows)),)).fetchall():
+            del rows[buried]
+        self._write(_WRITE_TOMBSTONES, list(rows.values()))
+        self._tell([Told(FeedKind.FORGOTTEN, subject) for subject in rows])
+
+    def begin_feed(self, after: int) -> None:
+        """Begin the feed (anew), with numbers above any that were used."""
+        self._connection.execute("DELETE FROM feed")
+        self._connection.execute(
+            "INSERT INTO feed (seq, at_ms, kind, subject, version) VALUES (?, ?, ?, '', 0)",
+            (after + 1, to_ms(self._clock_now()), int(FeedKind.BEGUN)),
+        )
 
     def save_lane(self, state: LaneState) -> None:
         self._write(_WRITE_LANE_STATES, [lane_state_row(state)])
@@ -214,6 +266,13 @@ class Statements(Queries):
     def data_version(self) -> int:
         """A number that changes when another connection commits."""
         return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
+
+    def _tell(self, events: Sequence[Told]) -> None:
+        if events:
+            at_ms = to_ms(self._clock_now())
+            self._write(
+                _WRITE_FEED, [(at_ms, int(kind), subject, version) for kind, subject, version in events]
+            )
 
     def _draft(self, draft: Draft, call: Sequence[Change]) -> Exception | None:
         try:
@@ -292,6 +351,16 @@ class Statements(Queries):
             part = rows[begin : begin + size]
             self._connection.execute(_text(statement, len(part[0]), size), tuple(chain.from_iterable(part)))
             begin += size
+
+
+def _told_of_seals(sealed: Mapping[str, int], now: Mapping[str, int | None]) -> list[Told]:
+    """What is to be told of seals, from when each group was sealed so far and when it is from now on."""
+    made = [key for key, sealed_ms in now.items() if sealed_ms not in (None, sealed.get(key))]
+    taken_back = [key for key in sealed if now[key] is None]
+    return [
+        *(Told(FeedKind.SEALED, key) for key in made),
+        *(Told(FeedKind.REOPENED, key) for key in taken_back),
+    ]
 
 
 _TEXTS: dict[tuple[str, int], str] = {}

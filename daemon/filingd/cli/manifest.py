@@ -93,6 +93,7 @@ async def _made(
         lanes = _lanes(path, registry, clock)
         building: AbstractContextManager[ManifestBuilder] = ManifestBuilder(path, clock_now=clock.now)
         with building as builder:
+            builder.begin_feed(_feed_head(path, clock))
             found = await Rebuilder(registry, store, clock, builder, progress).rebuild()
             for state in lanes:
                 builder.add_lane(state)
@@ -115,6 +116,19 @@ async def _say(settings: Settings, clock: Clock, found: Rebuilt) -> None:
 def _ending() -> str:
     """What the name of the old manifest ends in; by the real time, so that no two are the same."""
     return f".before-rebuild-{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%SZ}"
+
+
+def _feed_head(path: Path, clock: Clock) -> int:
+    """The last number the feed may have used. Where the old manifest cannot say, one that no feed has reached: a mirror
+    does not record a million events a second."""
+    from filingd.adapters.manifest_reader import ManifestReader
+    from filingd.core.errors import FilingdError
+
+    try:
+        with ManifestReader(path) as reader:
+            return reader.feed_head()
+    except FilingdError:
+        return round(clock.now() * 1_000_000)
 
 
 def _lanes(path: Path, registry: Registry, clock: Clock) -> list[LaneState]:
