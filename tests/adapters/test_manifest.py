@@ -586,6 +586,7 @@ PLANNED: dict[str, tuple[str, Any]] = {
     "noteworthy": (queries_module.NOTEWORTHY_AFTER, (6, "a", 9)),
     "current_versions": (queries_module.CURRENT_VERSIONS, ('["a"]',)),
     "versions": (queries_module.VERSIONS_BY_KEY, ("a",)),
+    "numbered_versions": (queries_module.VERSIONS_BY_NUMBER, ('[["a", 1]]',)),
     "groups": (queries_module.GROUPS_BY_PREFIX, ("a", "b")),
     "keys_with_prefix": (queries_module.KEYS_WITH_PREFIX, ("", "a", "b", 9)),
     "standings": (statements_module._STANDINGS, ('["a"]',)),

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-CATALOGUE_NAME = "catalogue.db"
 APPLICATION_ID = 0x66696C63  # "filc"
 FORMAT = 1
 SIDE_FILES = ("-wal", "-shm")

@@ -97,6 +97,11 @@ CURRENT_VERSIONS = (
     "FROM items JOIN versions ON versions.key = items.key AND versions.number = items.version "
     "WHERE items.key IN (SELECT value FROM json_each(?))"
 )
+VERSIONS_BY_NUMBER = (
+    f"SELECT {', '.join('versions.' + column for column in VERSION_COLUMNS.split(', '))} "
+    "FROM json_each(?) AS asked CROSS JOIN versions ON versions.key = json_extract(asked.value, '$[0]') "
+    "AND versions.number = json_extract(asked.value, '$[1]')"
+)
 GROUPS_BY_PREFIX = f"SELECT {GROUP_COLUMNS} FROM groups WHERE key >= ? AND key < ? ORDER BY key"
 FEED_AFTER = f"SELECT {FEED_COLUMNS} FROM feed WHERE seq > ? ORDER BY seq LIMIT ?"
 TOMBSTONES = f"SELECT {TOMBSTONE_COLUMNS} FROM tombstones ORDER BY subject"
@@ -188,6 +193,11 @@ class Queries:
         rows = self._connection.execute(CURRENT_VERSIONS, (json.dumps(list(keys)),)).fetchall()
         return {version.key: version for version in self._as_versions(rows)}
 
+    def numbered_versions(self, asked: Iterable[tuple[str, int]]) -> dict[tuple[str, int], Version]:
+        """Versions by key and number; those that are not there are left out."""
+        rows = self._connection.execute(VERSIONS_BY_NUMBER, (json.dumps(list(asked)),)).fetchall()
+        return {(version.key, version.number): version for version in self._as_versions(rows)}
+
     def groups(self, prefix: str) -> list[Group]:
         bounds = (prefix, prefix + _LAST_CODE_POINT)
         return [group_from(row) for row in self._connection.execute(GROUPS_BY_PREFIX, bounds).fetchall()]
@@ -217,6 +227,10 @@ class Queries:
 
     def tombstones(self) -> list[Tombstone]:
         return [tombstone_from(row) for row in self._connection.execute(TOMBSTONES).fetchall()]
+
+    def data_version(self) -> int:
+        """A number that changes when another connection commits."""
+        return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
 
     def _as_items(self, rows: Sequence[Row]) -> list[Item]:
         return [item_from(row, self._name("lanes", row[1])) for row in rows]

@@ -71,6 +71,11 @@ class ManifestReader:
         with translated(self._path):
             return self._queries.versions(key)
 
+    def numbered_versions(self, asked: Iterable[tuple[str, int]]) -> Mapping[tuple[str, int], Version]:
+        """Versions by key and number; those that are not there are left out."""
+        with translated(self._path):
+            return self._queries.numbered_versions(asked)
+
     def groups(self, prefix: str = "") -> Sequence[Group]:
         with translated(self._path):
             return self._queries.groups(prefix)
@@ -103,6 +108,11 @@ class ManifestReader:
     def tombstones(self) -> Sequence[Tombstone]:
         with translated(self._path):
             return self._queries.tombstones()
+
+    def data_version(self) -> int:
+        """A number that changes when another connection commits to this file."""
+        with translated(self._path):
+            return self._queries.data_version()
 
     def close(self) -> None:
         self._connection.close()

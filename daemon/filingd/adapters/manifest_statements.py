@@ -263,10 +263,6 @@ class Statements(Queries):
     def save_lane(self, state: LaneState) -> None:
         self._write(_WRITE_LANE_STATES, [lane_state_row(state)])
 
-    def data_version(self) -> int:
-        """A number that changes when another connection commits."""
-        return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
-
     def _tell(self, events: Sequence[Told]) -> None:
         if events:
             at_ms = to_ms(self._clock_now())

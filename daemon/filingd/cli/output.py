@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 
+STANDARD_OUTPUT = 1  # its descriptor, whatever Python made of it
+
+
 class OutputError(FilingdError, OSError):
     """Standard output cannot be written. Also an OSError: the status log knows how to outlast those."""
 
@@ -38,6 +41,11 @@ class _StandardOutput(io.FileIO):
             raise OutputError(
                 f"standard output cannot be written: {error.strerror}. Send it elsewhere, or make room there."
             ) from error
+
+
+def raw_standard_output() -> io.RawIOBase:
+    """Standard output without any buffer, guarded alike: each write is one call, and may take only a part."""
+    return _StandardOutput(STANDARD_OUTPUT, "w", closefd=False)
 
 
 def guard_standard_output() -> None:

@@ -37,6 +37,9 @@ COMMANDS: dict[str, Entry] = {
         "filingd.cli.status:status", "Show coverage as a calendar, open days with reasons, and lanes."
     ),
     "items": Entry("filingd.cli.items:items", "List, show or retry single items."),
+    "changes": Entry(
+        "filingd.cli.changes:changes", "Tell what was stored, replaced, sealed or forgotten, in order."
+    ),
     "verify": Entry(
         "filingd.cli.verify:verify", "Re-hash and re-check stored files; --repair refetches damaged ones."
     ),

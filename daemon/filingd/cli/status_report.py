@@ -5,13 +5,12 @@ Instants end in `_at` and are unix seconds (UTC). Fields may be added; they are 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
-import msgspec
-from msgspec import Meta, Struct
+from msgspec import Struct
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+from filingd.cli.schemas import markdown_of, schema_of
+from filingd.cli.schemas import says as _says
 
 FORMAT = 1
 _PREAMBLE = """\
@@ -25,10 +24,6 @@ filingd status --json | jq -r '.coverage[].days[] | select(.state != "sealed" an
 filingd status --json | jq '.lanes[] | select(.parked) | {name, parked}'
 ```
 """
-
-
-def _says(text: str) -> Meta:
-    return Meta(description=text)
 
 
 class DayReport(Struct, frozen=True):
@@ -114,40 +109,12 @@ class StatusReport(Struct, frozen=True):
 
 def schema() -> dict[str, Any]:
     """JSON Schema (2020-12) of a report."""
-    (root,), parts = msgspec.json.schema_components([StatusReport], ref_template="#/$defs/{name}")
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "filingd status --json",
-        **root,
-        "$defs": parts,
-    }
+    return schema_of(StatusReport, "filingd status --json")
 
 
 def as_markdown() -> str:
     """The text of docs/status-json.md."""
-    lines = [_PREAMBLE]
-    for name, part in schema()["$defs"].items():
-        lines += [f"## {name}", "", part["description"], "", "| field | type | meaning |", "|---|---|---|"]
-        lines += _rows(part["properties"])
-        lines.append("")
-    return "\n".join(lines)
-
-
-def _rows(properties: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    for name, told in properties.items():
-        yield f"| `{name}` | {_type(told)} | {told.get('description', '')} |"
-
-
-def _type(told: Mapping[str, Any]) -> str:
-    if "anyOf" in told:
-        return " or ".join(_type(each) for each in told["anyOf"])
-    if "$ref" in told:
-        return str(told["$ref"]).rpartition("/")[2]
-    if told["type"] == "array":
-        return f"list of {_type(told['items'])}"
-    if told["type"] == "object":
-        return f"object of {_type(told['additionalProperties'])}"
-    return str(told["type"])
+    return f"{_PREAMBLE}\n{markdown_of(schema())}"
 
 
 if __name__ == "__main__":

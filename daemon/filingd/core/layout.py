@@ -1,6 +1,7 @@
 """Where things lie on the operator's disk, relative to the store.
 
 manifest.db                                   what is known of every item
+catalogue.db                                  which filings there are and where each document lies; made anew when missing
 nbb/authentic/2026/11/2026-11-20/json.zip     the body now current, under its final name
 nbb/authentic/2026/11/2026-11-20/day.json     the seal: counts, digests, routes, unexplained gaps
 nbb/authentic/2026/11/2026-11-20/SHA256SUMS   the seal, for `sha256sum -c`; written last, removed first
@@ -14,6 +15,7 @@ index/…                                       what lies where in a zip; made a
 from __future__ import annotations
 
 MANIFEST_NAME = "manifest.db"
+CATALOGUE_NAME = "catalogue.db"
 SEAL_NAME = "day.json"
 SUMS_NAME = "SHA256SUMS"
 VERSIONS = "versions"
