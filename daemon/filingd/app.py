@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-import functools
 import os
 import signal
 import zlib
@@ -27,7 +26,7 @@ from filingd.registries.nbb.routes import AUTHENTIC_QUERY, DEFAULT_OPERATIONS, O
 from filingd.registries.nbb.rules import NbbRules
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
+    from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
     from pathlib import Path
 
     from filingd.adapters.lock import StoreLock
@@ -39,7 +38,7 @@ if TYPE_CHECKING:
     from filingd.engine.repair import Repairer
     from filingd.engine.supervisor import Engine, Until
     from filingd.engine.verify import Verification, Verifier
-    from filingd.ports import Clock, HttpClient, Log, Manifest, Registry, Steps, Store
+    from filingd.ports import Clock, HttpClient, Keys, Log, Manifest, Registry, Steps, Store
     from filingd.settings import NbbSettings, ProductSettings, Settings
 
 KILL_VARIABLE = "FILINGD_KILL_AT"  # a crash rehearsal; see adapters.steps
@@ -224,16 +223,19 @@ async def build_engine(
     settings: Settings,
     *,
     is_rehearsal: bool = False,
-    read_keys: Callable[[], Awaitable[None]] | None = None,
+    keys: Keys | None = None,
+    key_problems: Mapping[str, str] | None = None,
     redacted: Callable[[str], str] = redact_text,
 ) -> Engine:
     """Wire the parts of a service together.
 
-    `read_keys` reads the keys anew, off the event loop; `redacted` takes every key out of a text that is written down.
+    `keys` are looked at while the engine runs, `key_problems` is what their first reading met. `redacted` takes every key
+    out of a text that is written down.
     """
     from filingd.adapters.request_ids import RequestIds
     from filingd.engine.clock_watch import ClockWatch
     from filingd.engine.heartbeat import Heartbeat
+    from filingd.engine.key_watch import KeyWatch
     from filingd.engine.outcomes import Outcomes
     from filingd.engine.planner import Planner
     from filingd.engine.reconciler import Reconciler
@@ -244,7 +246,7 @@ async def build_engine(
     from filingd.engine.unseal import Unsealer
     from filingd.engine.worker import Worker
 
-    lanes = await _lanes(registry, manifest, clock, log, steps, read_keys)
+    lanes = await _lanes(registry, manifest, clock, log, steps)
     run = settings.run
     unsealer = Unsealer(store, manifest, clock, log, steps)
 
@@ -305,6 +307,7 @@ async def build_engine(
             is_rehearsal,
             planner.wanted_groups,
         ),
+        KeyWatch(keys, lanes, clock, log, key_problems) if keys is not None else None,
     )
 
 
@@ -314,7 +317,6 @@ async def _lanes(
     clock: Clock,
     log: Log,
     steps: Steps,
-    read_keys: Callable[[], Awaitable[None]] | None,
 ) -> Mapping[str, Lane]:
     from filingd.engine.lane import Lane
     from filingd.engine.pacer import LanePacer
@@ -324,7 +326,7 @@ async def _lanes(
     for spec in registry.lanes():
         state = states.get(spec.name) or LaneState(spec.name)
         pacer = LanePacer(spec, restarted(state), clock, manifest.save_lane)
-        lanes[spec.name] = Lane(spec, pacer, manifest, clock, log, steps, read_keys)
+        lanes[spec.name] = Lane(spec, pacer, manifest, clock, log, steps)
     return lanes
 
 
@@ -530,6 +532,7 @@ def run(settings: Settings, options: RunOptions) -> None:
     """
     import uvloop
 
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a reload before anything was read is done already
     registry, clock = registry_of(settings), clock_for(options.rehearse_at)
     with (
         locked_store(settings, clock),
@@ -565,6 +568,7 @@ async def _run_engine(
     clock: Clock,
     log: StatusLog,
 ) -> None:
+    from filingd.adapters.secrets import KeyFiles
     from filingd.engine.supervisor import Supervisor
 
     steps = steps_for(os.environ)
@@ -574,15 +578,17 @@ async def _run_engine(
             engine = await build_engine(
                 registry, store, manifest, http, clock, log, steps, settings,
                 is_rehearsal=options.rehearse_at is not None,
-                read_keys=functools.partial(asyncio.to_thread, keyring.refresh),
+                keys=KeyFiles(keyring),
+                key_problems=keyring.problems(),
                 redacted=lambda text: redact_text(text, keyring.values()),
             )  # fmt: skip
             manifest.outlast_full_disk(engine.room.outlast)
             supervisor = Supervisor(engine, settings.run.grace_period_s)
             manifest.outlast_busy(supervisor.outlast_busy)
             loop = asyncio.get_running_loop()
-            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, supervisor.stop)
+            loop.add_signal_handler(signal.SIGHUP, supervisor.reload)
             await supervisor.run(options.until)
         finally:
             await http.close()

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     )
     from filingd.core.errors import DiskFaultError, DiskFullError, StoreReplacedError
     from filingd.core.feed import FeedEvent
+    from filingd.core.keys import KeyReading
     from filingd.core.limits import LaneState
     from filingd.core.model import (
         Answer,
@@ -345,6 +346,18 @@ class Manifest(Protocol):
         ...
 
     async def close(self) -> None: ...
+
+
+class Keys(Protocol):
+    """The keys of all lanes, where they lie. Their values are for the HTTP client alone."""
+
+    async def are_outdated(self) -> bool:
+        """Whether a file of a key was exchanged or touched since the last reading."""
+        ...
+
+    async def read(self) -> KeyReading:
+        """Read all of them again; one that cannot be read stays as it was."""
+        ...
 
 
 class Catalogue(Protocol):

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from filingd.core.limits import (
     PARK_REASONS,
+    QUOTA_CAP_S,
     SLOWDOWN_MOST,
     STRIKES_TO_PAUSE,
     LaneState,
@@ -19,6 +20,9 @@ from filingd.core.limits import (
     key_name_of,
     limit_of,
     opens_at,
+    quota_spent,
+    rekeyed,
+    reloaded,
     struck,
     succeeded,
     throttled,
@@ -89,6 +93,33 @@ def test_a_longer_advice_that_comes_while_parked_prolongs_and_a_shorter_one_does
     assert opens_at(throttled(state, NOW + 1, 60.0), NOW + 1) == NOW + 61
     assert throttled(state, NOW + 1, 5.0) == state
     assert throttled(state, NOW + 1, 60.0).slowdown == 2.0
+
+
+# ---------------------------------------------------------------- quota
+
+
+@pytest.mark.parametrize(
+    ("said_s", "wait_s"), [(176_400.0, 176_400.0), (0.0, 1.0), (1e9, QUOTA_CAP_S), (None, 20.0)]
+)
+def test_a_spent_quota_parks_until_it_is_replenished_and_keeps_the_pace(
+    said_s: float | None, wait_s: float
+) -> None:
+    state = quota_spent(FRESH, NOW, said_s)
+    assert (state.park_reason, state.slowdown) == ("quota", 1.0)
+    assert opens_at(state, NOW) == NOW + wait_s
+    assert "replenishes" in PARK_REASONS["quota"]
+
+
+def test_without_word_of_when_a_spent_quota_is_asked_for_again_after_growing_waits() -> None:
+    waits = waits_s(FRESH, lambda state, now: quota_spent(state, now, None), 10)
+    assert waits == [20, 40, 80, 160, 320, 640, 1280, 2560, 3600, 3600]
+
+
+def test_answers_to_calls_that_were_under_way_prolong_a_quota_and_never_shorten_it() -> None:
+    state = quota_spent(FRESH, NOW, 3600.0)
+    assert quota_spent(state, NOW + 1, None) == state
+    assert quota_spent(state, NOW + 1, 60.0) == state
+    assert opens_at(quota_spent(state, NOW + 1, 7200.0), NOW + 1) == NOW + 7201
 
 
 # ---------------------------------------------------------------- struck
@@ -187,6 +218,55 @@ def test_a_key_index_from_a_former_configuration_still_names_a_key() -> None:
     assert key_name_of(replace(FRESH, key_index=5), SPEC) == "second"
 
 
+@pytest.mark.parametrize("keys", [1, 2])
+def test_a_key_index_from_a_former_configuration_is_no_excuse_for_a_refusal(keys: int) -> None:
+    spec = replace(SPEC, key_names=SPEC.key_names[:keys])
+    state = replace(FRESH, key_index=4 * keys)
+    for index in range(keys):
+        state = blocked(state, spec, NOW, key_at_fault=True, used_key_index=index)
+    assert not is_open(state, NOW)
+
+
+# ---------------------------------------------------------------- new keys
+
+
+def _refused_everywhere() -> LaneState:
+    state = blocked(FRESH, SPEC, NOW, key_at_fault=True)
+    return blocked(state, SPEC, NOW, key_at_fault=True)
+
+
+CLOSED = [_refused_everywhere(), blocked(FRESH, SPEC, NOW, key_at_fault=False), quota_spent(FRESH, NOW, 9e5)]
+
+
+@pytest.mark.parametrize("state", CLOSED, ids=lambda state: state.park_reason)
+@pytest.mark.parametrize("exchanged", [0, 1])
+def test_a_new_key_opens_what_was_closed_to_us_at_once_and_is_the_one_that_is_tried(
+    state: LaneState, exchanged: int
+) -> None:
+    after = rekeyed(state, exchanged)
+    assert (is_open(after, NOW), after.key_index, after.blocks) == (True, exchanged, 0)
+
+
+@pytest.mark.parametrize("state", CLOSED, ids=lambda state: state.park_reason)
+def test_a_reload_opens_what_was_closed_to_us_and_keeps_the_key(state: LaneState) -> None:
+    after = reloaded(state)
+    assert (is_open(after, NOW), after.key_index) == (True, state.key_index)
+
+
+def test_neither_makes_us_impatient_with_a_registry_that_asked_for_patience_or_fails() -> None:
+    paused = struck(replace(FRESH, strikes=STRIKES_TO_PAUSE - 1), NOW)
+    for state in (throttled(FRESH, NOW, 60.0), paused):
+        assert rekeyed(state, 1) == state
+        assert reloaded(state) == state
+
+
+def test_a_new_first_key_leaves_a_lane_that_works_on_its_second_one() -> None:
+    working = succeeded(blocked(FRESH, SPEC, NOW, key_at_fault=True))
+    assert rekeyed(working, 0) == working
+    halfway = blocked(FRESH, SPEC, NOW, key_at_fault=True)
+    assert rekeyed(halfway, 0) == replace(halfway, blocks=0)
+
+
 # ---------------------------------------------------------------- recovery
 
 
@@ -239,6 +319,8 @@ ERRORS: list[Callable[[LaneState, float], LaneState]] = [
     lambda state, now: throttled(state, now, None),
     lambda state, now: throttled(state, now, 0.0),
     lambda state, now: throttled(state, now, 100.0),
+    lambda state, now: quota_spent(state, now, None),
+    lambda state, now: quota_spent(state, now, 5000.0),
     lambda state, now: struck(state, now, jitter=0.3),
     lambda state, now: blocked(state, SPEC, now, key_at_fault=True),
     lambda state, now: blocked(state, SPEC, now, key_at_fault=False),

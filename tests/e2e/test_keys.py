@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,6 +13,7 @@ from support.daemon import days, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from e2e.rig import Rig
 
@@ -164,3 +167,109 @@ def test_an_error_under_a_200_that_quotes_the_key_lies_as_it_was_served_and_noth
     assert '"subscriptionKey":"[redacted]"' in line["detail"]
     assert rig.store.files_with(rig.config.secrets()) == [found.path]
     found.path.unlink()  # a body is evidence and stays verbatim; everything else is looked through once more
+
+
+# ------------------------------------------------------------------------------------------ rotation
+
+MONTH = days("2026-10-26", "2026-11-19")
+FRESH_KEYS = [digit * 32 for digit in "bcde"]
+
+
+class KeyFiles:
+    """The two keys of the extract as files, exchanged as an operator does it: another file takes the name."""
+
+    def __init__(self, rig: Rig) -> None:
+        self._rig = rig
+        self._folder = rig.config.folder / "keys"
+        self._folder.mkdir(parents=True)
+        self.paths = [self._folder / "first", self._folder / "second"]
+        for path, key in zip(self.paths, rig.config.keys["extract"], strict=True):
+            self.put(path, key)
+        keys = [f"file:{path}" for path in self.paths]
+        rig.config.change({"nbb": {"products": {"extract": {"keys": keys, "concurrency": 2}}}})
+
+    @staticmethod
+    def put(path: Path, key: str) -> None:
+        new = path.with_suffix(".new")
+        new.write_text(key)
+        new.chmod(0o600)
+        new.replace(path)
+
+    def renew(self, slot: int, key: str) -> None:
+        """The portal makes a new key in this slot; the former one is refused from now on."""
+        product, name = "extract", ("primary", "secondary")[slot]
+        self._rig.admin.revoke_key(product, name)
+        self._rig.admin.add_key(product, key, name)
+
+    def remove(self) -> None:
+        """Leave no key below the configuration's folder, where none may be found in the end."""
+        for path in self.paths:
+            path.unlink(missing_ok=True)
+
+
+def test_keys_that_are_rotated_again_and_again_under_load_cost_no_day(make_rig: Callable[..., Rig]) -> None:
+    rig = make_rig(since=MONTH[0], latency_ms=150)
+    files = KeyFiles(rig)
+    with rig.daemon() as daemon:
+        for turn, key in enumerate(FRESH_KEYS):
+            daemon.wait_for("item.stored", count=10 * (turn + 1))
+            files.renew(turn % 2, key)
+            files.put(files.paths[turn % 2], key)
+            daemon.wait_for("keys.read", count=turn + 1)
+        for day in MONTH:
+            daemon.wait_for("day.sealed", group=f"nbb/authentic/{day}", timeout_s=60)
+        assert daemon.stop().code == 0
+        assert not daemon.lines("lane.parked"), "one of the two keys was good at any time"
+        assert not daemon.lines("item.failed")
+    rig.check_sealed(MONTH)
+    secrets = [*FRESH_KEYS, *rig.config.secrets()]
+    assert rig.store.files_with(secrets) == []
+    assert {row.attempts for row in rig.store.items().values()} == {0}, "a refused key is no item's fault"
+    files.remove()
+
+
+@pytest.mark.parametrize("is_told", [False, True], ids=["noticed", "on SIGHUP"])
+def test_a_lane_that_is_parked_for_its_keys_goes_on_with_the_first_new_one_and_loses_no_day(
+    make_rig: Callable[..., Rig], is_told: bool
+) -> None:
+    rig = make_rig(since="2026-11-09")
+    files = KeyFiles(rig)
+    rig.admin.revoke_key("extract")
+    with rig.daemon(until=None) as daemon:
+        daemon.wait_for("lane.parked", lane="nbb/extract")
+        daemon.wait_for("alarm.raised", kind="lane_blocked", lane="nbb/extract")
+        asked = len(rig.journal(product="extract"))
+        rig.admin.add_key("extract", FRESH_KEYS[0], "secondary")
+        files.put(files.paths[1], FRESH_KEYS[0])
+        if is_told:
+            daemon.send(signal.SIGHUP)
+            daemon.wait_for("daemon.reloaded")
+        daemon.wait_for("lane.opened", lane="nbb/extract", timeout_s=10)
+        for day in days("2026-11-09", "2026-11-19"):
+            daemon.wait_for("day.sealed", group=f"nbb/authentic/{day}")
+        assert daemon.stop().code == 0
+    rig.check_sealed(days("2026-11-09", "2026-11-19"))
+    after = rig.journal(product="extract")[asked:]
+    assert {entry["status"] for entry in after} <= {200, 404}, "the new key was the first to be tried"
+    assert rig.store.files_with(FRESH_KEYS) == []
+    files.remove()
+
+
+def test_a_hangup_stops_nobody_and_a_spoilt_key_file_is_told_while_the_key_stays_in_use(
+    make_rig: Callable[..., Rig],
+) -> None:
+    rig = make_rig(since="2026-11-18")
+    files = KeyFiles(rig)
+    with rig.daemon() as daemon:
+        for day in days("2026-11-18", "2026-11-19"):
+            daemon.wait_for("day.sealed", group=f"nbb/authentic/{day}")
+        files.paths[0].unlink()
+        os.mkfifo(files.paths[0], 0o600)
+        daemon.send(signal.SIGHUP)
+        told = daemon.wait_for("keys.read")
+        assert told["level"] == "warning"
+        assert any("is no file" in problem and "stays in use" in problem for problem in told["problems"])
+        assert daemon.is_alive
+        assert daemon.stop().code == 0
+        assert daemon.lines("lane.parked") == []
+    files.remove()

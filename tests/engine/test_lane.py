@@ -12,13 +12,14 @@ from fakes.http import Reply
 from fakes.registry import CELLAR, DESK, FakeRegistry, lane_spec
 from filingd.core import events, steps
 from filingd.core.model import Blocked, Failed, Item, Nothing, NotYet, State, Stored, Throttled
-from filingd.engine.lane import BLOCKED_REASONS
+from filingd.engine.lane import BLOCKED_REASONS, KeyUse
 from filingd.engine.supervisor import Until
 
 if TYPE_CHECKING:
     from filingd.core.model import Request, Verdict
 
 NOW = 1_795_000_000.0
+FIRST = KeyUse(0, 0)
 
 
 def due(rig: EngineRig, number: int, due_at: float = NOW, priority: int = 0, lane: str = DESK) -> str:
@@ -148,7 +149,7 @@ async def test_patience_parks_the_lane_halves_its_rate_and_gives_back_what_was_l
     for number in range(1, 9):
         due(rig, number)
     await rig.lane.next_item()
-    await rig.lane.heed(Throttled("crowded", 30.0), 0)
+    await rig.lane.heed(Throttled("crowded", 30.0), FIRST)
     assert states(rig) == ["ACTIVE"] + ["DUE"] * 7
     assert (rig.lane.state.park_reason, rig.lane.state.slowdown) == ("throttled", 2.0)
     assert rig.manifest.kept_lanes[DESK] == rig.lane.state
@@ -165,7 +166,7 @@ async def test_failures_in_a_row_pause_the_lane_and_a_success_between_them_begin
     verdicts: list[Verdict] = [*[strike] * 4, Stored(), *[strike] * 5]
     reasons = []
     for verdict in verdicts:
-        await rig.lane.heed(verdict, 0)
+        await rig.lane.heed(verdict, FIRST)
         reasons.append(rig.lane.state.park_reason)
     assert reasons == [None] * 9 + ["failing"]
     assert rig.log.of(events.LANE_PARKED, lane=DESK, strikes=5)
@@ -180,7 +181,7 @@ async def test_what_is_the_items_own_affair_never_parks_its_lane(
 ) -> None:
     rig = EngineRig()
     for _ in range(20):
-        await rig.lane.heed(verdict, 0)
+        await rig.lane.heed(verdict, FIRST)
     assert rig.lane.state.park_reason is None
     assert (await rig.lane.turn()) is True
 
@@ -190,7 +191,7 @@ async def test_a_refused_key_makes_room_for_the_next_one_and_only_the_last_parks
     refused = Blocked("card_refused", "no such reader", key_at_fault=True)
     blocked = []
     for used in (0, 0, 1):  # the second is said of the key that is not used any more
-        await rig.lane.heed(refused, used)
+        await rig.lane.heed(refused, KeyUse(used, 0))
         blocked.append((rig.lane.is_blocked, rig.lane.key_name))
     assert blocked == [(False, "key-1"), (False, "key-1"), (True, "key-0")]
     assert rig.lane.state.park_reason in BLOCKED_REASONS
@@ -202,7 +203,7 @@ async def test_a_call_that_waits_for_its_turn_is_sent_away_when_the_lane_is_park
     assert await rig.lane.turn()
     waiting = asyncio.create_task(rig.lane.turn())
     await rig.clock.sleep(0.1)
-    await rig.lane.heed(Throttled("crowded", 600.0), 0)
+    await rig.lane.heed(Throttled("crowded", 600.0), FIRST)
     assert (await waiting) is False
     assert rig.clock.now() < NOW + 1.0
     assert (await rig.lane.turn()) is False, "while it is parked nobody begins to wait"
@@ -218,9 +219,19 @@ async def test_a_waiter_that_is_cancelled_ends_cancelled_even_if_its_lane_is_par
     waiting = asyncio.create_task(rig.lane.turn())
     await rig.clock.sleep(0.1)
     waiting.cancel()
-    await rig.lane.heed(Throttled("crowded", 600.0), 0)
+    await rig.lane.heed(Throttled("crowded", 600.0), FIRST)
     with pytest.raises(asyncio.CancelledError):
         await waiting
+
+
+async def test_a_spent_quota_closes_the_lane_until_it_is_replenished_and_does_not_slow_it_down() -> None:
+    rig = EngineRig()
+    due(rig, 1)
+    await rig.lane.heed(Throttled("quota", 49 * HOUR_S, is_quota=True), FIRST)
+    assert (rig.lane.state.park_reason, rig.lane.state.slowdown) == ("quota", 1.0)
+    assert rig.lane.is_blocked, "nobody waits two days for it until idle"
+    await rig.lane.next_item()
+    assert rig.clock.now() == pytest.approx(NOW + 49 * HOUR_S)
 
 
 # ------------------------------------------------------------------------------------------ lanes side by side

@@ -300,6 +300,7 @@ def test_advice_how_long_to_wait_is_taken_from_header_and_text(
     verdict = judged(answer(status, body, **headers))
     assert isinstance(verdict, Throttled)
     assert verdict.retry_after_s == wait_s
+    assert verdict.is_quota == (status == 403)
 
 
 @pytest.mark.parametrize("skew_s", [-7200.0, 0.0, 7200.0])

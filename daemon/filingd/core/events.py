@@ -144,6 +144,17 @@ CLOCK_REHEARSED = _event(
     Fact("rehearsed_at", "instant", "the time it is taken to be"),
     _maybe(Fact("real_at", "instant", "the real time")),
 )  # fmt: skip
+DAEMON_RELOADED = _event(
+    "daemon.reloaded", INFO,
+    "It was asked to look again (SIGHUP): keys and what else lies in files beside the configuration are read anew, lanes that "
+    "were closed to us try at once. The configuration itself is read at the start only.",
+)  # fmt: skip
+KEYS_READ = _event(
+    "keys.read", (INFO, WARNING),
+    "The keys were read anew, because a file changed or it was asked for; a warning if one of them could not be read.",
+    Fact("changed", "strings", "references to the keys that are other ones now; lanes that waited for them go on at once"),
+    Fact("problems", "strings", "what could not be read, why, what to do, and whether the former key stays in use"),
+)  # fmt: skip
 HEARTBEAT = _event(
     "heartbeat", INFO, "At every heartbeat_interval: how far the mirror is and how each lane does.",
     Fact("coverage", "object", "days by state: sealed, open, and the oldest open one"),

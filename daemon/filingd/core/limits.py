@@ -23,7 +23,7 @@ the moment of its release; the reservation is made ahead, so that it costs no wr
 (`renewed_reservation_s`). Whoever starts later knows from it when the last call can have been released
 (`released_until_s`) and waits one window from there.
 
-**Health.** `throttled`, `struck`, `blocked`, `succeeded` and `unparked` turn one `LaneState` into the
+**Health.** `throttled`, `quota_spent`, `struck`, `blocked`, `rekeyed`, `succeeded` and `unparked` turn one `LaneState` into the
 next. An error never makes a lane faster; only successes take back what a throttling slowed down, never
 beyond the configured rate.
 """
@@ -287,12 +287,15 @@ def released_until_s(state: LaneState, boot_id: str, now_s: float) -> float:
 KEY_MISSING = "key_missing"
 # The lane is closed to us until somebody does something, and waiting for it may be in vain.
 BLOCKED_REASONS = frozenset({"keys_refused", "refused", KEY_MISSING})
+QUOTA = "quota"
+_CLOSED_REASONS = BLOCKED_REASONS | {QUOTA}  # a new key, or an order for more, may open it at once
 PARK_REASONS: Mapping[str, str] = {
     "throttled": "the registry asked for patience",
+    QUOTA: "the calls of this subscription are used up until the registry replenishes them: wait, or order more",
     "failing": "the registry failed several times in a row",
     "keys_refused": "the registry refused every key of this lane: look at the subscription, give a valid key",
-    KEY_MISSING: "a key of this lane cannot be read: put it where the configuration says; it is read again before "
-    "the next try, and the registry was not asked",
+    KEY_MISSING: "a key of this lane cannot be read: put it where the configuration says, and it goes on by itself; "
+    "the registry was not asked",
     "refused": "the registry refused us for another reason than the key",
 }
 
@@ -301,6 +304,7 @@ SLOWDOWN_RECOVERY = 0.98  # a success: from 2 to 1 takes 35 of them, from 16 to 
 THROTTLE_LEAST_S = 1.0
 THROTTLE_BASE_S = 20.0
 THROTTLE_CAP_S = 3600.0
+QUOTA_CAP_S = 31 * 24 * 3600.0  # quotas are renewed each month at the latest
 STRIKES_TO_PAUSE = 5
 PAUSE_BASE_S = 60.0  # jitter takes off up to half: the first pause is 30 to 60 s
 PAUSE_CAP_S = 900.0
@@ -331,7 +335,7 @@ def throttled(
     jitter: float = 1.0,
     cap_s: float = THROTTLE_CAP_S,
 ) -> LaneState:
-    """The registry asked for patience (429, quota 403): park as long as it says, else longer each time.
+    """The registry asked for patience (429): park as long as it says, else longer each time.
 
     The lane goes half as fast from then on, down to a sixteenth. Answers to calls that were under way
     when it was parked can prolong the parking, but do not slow it down again: a storm counts once.
@@ -345,6 +349,24 @@ def throttled(
     wait_s = grown_s if retry_after_s is None else min(retry_after_s, cap_s)
     slowed = replace(state, throttles=throttles, slowdown=min(SLOWDOWN_MOST, state.slowdown * 2))
     return _parked(slowed, now, max(THROTTLE_LEAST_S, wait_s), "throttled")
+
+
+def quota_spent(state: LaneState, now: float, replenished_in_s: float | None) -> LaneState:
+    """The calls of a period are used up (quota 403): park until the registry replenishes them, up to a month.
+
+    The pace had no part in it, so the lane does not slow down. Without word of when, it is asked again after growing
+    waits, up to an hour.
+    """
+    if not is_open(state, now):
+        return (
+            state
+            if replenished_in_s is None
+            else _parked(state, now, min(replenished_in_s, QUOTA_CAP_S), QUOTA)
+        )
+    counted = replace(state, throttles=state.throttles + 1)
+    grown_s = backoff_s(counted.throttles, THROTTLE_BASE_S, THROTTLE_CAP_S, 1.0)
+    wait_s = grown_s if replenished_in_s is None else min(replenished_in_s, QUOTA_CAP_S)
+    return _parked(counted, now, max(THROTTLE_LEAST_S, wait_s), QUOTA)
 
 
 def struck(state: LaneState, now: float, *, jitter: float = 1.0) -> LaneState:
@@ -379,10 +401,10 @@ def blocked(
     made): the refusal of a key that the lane has already left, or one that comes while it is parked, is
     no news. `is_key_missing` says that the key could not be read, so that the registry was not even asked.
     """
-    outdated = used_key_index is not None and used_key_index != state.key_index
+    keys = max(1, len(spec.key_names))
+    outdated = used_key_index is not None and used_key_index != state.key_index % keys
     if outdated or not is_open(state, now):
         return state
-    keys = max(1, len(spec.key_names))
     if key_at_fault:
         counted = replace(state, blocks=state.blocks + 1, key_index=(state.key_index + 1) % keys)
     else:
@@ -410,6 +432,22 @@ def unparked(state: LaneState) -> LaneState:
     return replace(
         state, parked_until_at=None, parked_for_s=0.0, park_reason=None, strikes=0, throttles=0, blocks=0
     )
+
+
+def rekeyed(state: LaneState, key_index: int) -> LaneState:
+    """A key of the lane was exchanged: what was refused of the former ones no longer counts, and the new one is tried.
+
+    A lane that is open and was not refused goes on with the key it uses. What parks it for other reasons goes on: patience
+    is asked of us, whatever the key; a quota belongs to the subscription, and the new key may be of another one.
+    """
+    if state.park_reason in _CLOSED_REASONS and state.parked_until_at is not None:
+        return replace(unparked(state), strikes=state.strikes, key_index=key_index)
+    return replace(state, blocks=0) if state.blocks else state
+
+
+def reloaded(state: LaneState) -> LaneState:
+    """An operator says that something was mended: what closed the lane to us is tried at once."""
+    return unparked(state) if state.park_reason in _CLOSED_REASONS else state
 
 
 def restarted(state: LaneState) -> LaneState:

@@ -384,10 +384,14 @@ class Failed(msgspec.Struct, frozen=True):
 
 
 class Throttled(msgspec.Struct, frozen=True):
-    """The registry asked for patience: the lane slows down; costs no attempt."""
+    """The registry asked for patience: the lane slows down; costs no attempt.
+
+    `is_quota`: the calls of a period are used up, which is no matter of pace; the lane waits until there are new ones.
+    """
 
     reason: str
     retry_after_s: float | None
+    is_quota: bool = False
 
 
 class Blocked(msgspec.Struct, frozen=True):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from msgspec.structs import replace
 
@@ -14,20 +14,27 @@ from filingd.core.limits import BLOCKED_REASONS
 from filingd.core.model import Blocked, Change, Failed, Throttled
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable, Collection
 
     from filingd.core.limits import LaneState
     from filingd.core.model import Item, LaneSpec, Verdict
     from filingd.engine.pacer import LanePacer
     from filingd.ports import Clock, Log, Manifest, Steps
 
-__all__ = ["BLOCKED_REASONS", "Lane"]
+__all__ = ["BLOCKED_REASONS", "KeyUse", "Lane"]
 
 _MANY = (
     4  # lanes with fewer workers take one item at a time, so that newer work never waits behind leased work
 )
 _SHORTEST_WAIT_S = 0.001
 _LONGEST_WAIT_S = 60.0  # a lane looks again at least this often, whatever the manifest promised
+
+
+class KeyUse(NamedTuple):
+    """A key that a call is made with: which of the lane's, and how often it had been exchanged by then."""
+
+    key_index: int
+    edition: int
 
 
 class Lane:
@@ -41,16 +48,15 @@ class Lane:
         clock: Clock,
         log: Log,
         steps_seen: Steps,
-        read_keys: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
-        """`read_keys` reads the keys anew; it is called before a lane that was refused tries again."""
         self.spec = spec
         self.pacer = pacer
         self._manifest = manifest
         self._clock = clock
         self._log = log
         self._steps = steps_seen
-        self._read_keys = read_keys
+        self.on_parked: list[Callable[[], None]] = []  # told when it was closed to us, or opened again
+        self._editions = [0] * max(1, len(spec.key_names))  # how often each key was exchanged
         self._buffer: deque[Item] = deque()
         self._refill: asyncio.Task[None] | None = None
         self._leasing = asyncio.Lock()
@@ -79,6 +85,12 @@ class Lane:
         return limits.key_name_of(self.state, self.spec)
 
     @property
+    def key_in_use(self) -> KeyUse:
+        """Which key a call that is made now goes with."""
+        index = self.state.key_index % len(self._editions)
+        return KeyUse(index, self._editions[index])
+
+    @property
     def holds_items(self) -> bool:
         """Whether items are here, or may be on their way here."""
         return bool(self._buffer) or self._leasing.locked()
@@ -86,7 +98,7 @@ class Lane:
     @property
     def is_blocked(self) -> bool:
         """Whether the registry refuses us on this lane, so that waiting for it may be in vain."""
-        return not self._is_open() and self.state.park_reason in BLOCKED_REASONS
+        return not self._is_open() and self.state.park_reason in BLOCKED_REASONS | {limits.QUOTA}
 
     def wake(self) -> None:
         """Something changed: items came, or the lane may be open again."""
@@ -184,8 +196,6 @@ class Lane:
             return
         while not self._is_open():
             await self._wait(min(max(self.pacer.opens_in_s(), _SHORTEST_WAIT_S), _LONGEST_WAIT_S))
-        if self._read_keys is not None and self.state.park_reason in BLOCKED_REASONS:
-            await self._read_keys()  # a key that was put there or exchanged meanwhile is enough
         self._log.info(events.LANE_OPENED, lane=self.name)
 
     def _is_open(self) -> bool:
@@ -205,15 +215,40 @@ class Lane:
         finally:
             self.waiting -= 1
 
+    # ------------------------------------------------------------------ keys
+
+    async def keys_changed(self, names: Collection[str]) -> None:
+        """Keys were exchanged: whoever waits because of the former ones goes on at once."""
+        changed = [index for index, name in enumerate(self.spec.key_names) if name in names]
+        for index in changed:
+            self._editions[index] += 1
+        if changed:
+            await self._mend(lambda state: limits.rekeyed(state, changed[0]))
+
+    async def reload(self) -> None:
+        """An operator says that something was mended."""
+        await self._mend(limits.reloaded)
+
+    async def _mend(self, transition: Callable[[LaneState], LaneState]) -> None:
+        before = self.state
+        after = await self.pacer.change(transition)
+        if after.parked_until_at != before.parked_until_at:
+            self.wake()
+            self._tell_parked()
+
+    def _tell_parked(self) -> None:
+        for tell in self.on_parked:
+            tell()
+
     # ------------------------------------------------------------------ health
 
-    async def heed(self, verdict: Verdict, key_index: int) -> None:
-        """Let a verdict speak for or against the lane as a whole; `key_index` is the key the call was made with."""
+    async def heed(self, verdict: Verdict, used: KeyUse) -> None:
+        """Let a verdict speak for or against the lane as a whole; `used` is the key the call was made with."""
         match verdict:
             case Throttled():
                 await self._throttled(verdict)
             case Blocked():
-                await self._blocked(verdict, key_index)
+                await self._blocked(verdict, used)
             case Failed() if verdict.strikes_lane:
                 await self._struck(verdict)
             case Failed():
@@ -223,7 +258,8 @@ class Lane:
 
     async def _throttled(self, verdict: Throttled) -> None:
         now = self._clock.now()
-        after = await self.pacer.change(lambda state: limits.throttled(state, now, verdict.retry_after_s))
+        rule = limits.quota_spent if verdict.is_quota else limits.throttled
+        after = await self.pacer.change(lambda state: rule(state, now, verdict.retry_after_s))
         self._log.warning(events.LANE_THROTTLED, lane=self.name, reason=verdict.reason,
                           retry_after_s=verdict.retry_after_s, slowdown=after.slowdown,
                           until_at=after.parked_until_at)  # fmt: skip
@@ -244,7 +280,9 @@ class Lane:
                               strikes=after.strikes, until_at=after.parked_until_at)  # fmt: skip
             await self._stand_still()
 
-    async def _blocked(self, verdict: Blocked, key_index: int) -> None:
+    async def _blocked(self, verdict: Blocked, used: KeyUse) -> None:
+        if verdict.key_at_fault and used.edition != self._editions[used.key_index]:
+            return  # said of a key that was exchanged meanwhile
         before, now = self.state, self._clock.now()
         after = await self.pacer.change(
             lambda state: limits.blocked(
@@ -252,7 +290,7 @@ class Lane:
                 self.spec,
                 now,
                 verdict.key_at_fault,
-                key_index,
+                used.key_index,
                 is_key_missing=verdict.reason == limits.KEY_MISSING,
             )
         )
@@ -261,6 +299,7 @@ class Lane:
                             strikes=after.strikes, until_at=after.parked_until_at)  # fmt: skip
             self._log.error(events.ALARM_RAISED, kind="lane_blocked", lane=self.name,
                             detail=verdict.detail or verdict.reason)  # fmt: skip
+            self._tell_parked()
             await self._stand_still()
         elif after.key_index != before.key_index:
             self._log.warning(events.LANE_KEY_SWITCHED, lane=self.name, key_index=after.key_index,

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable, Mapping
 
     from filingd.engine.heartbeat import Heartbeat
+    from filingd.engine.key_watch import KeyWatch
     from filingd.engine.lane import Lane
     from filingd.engine.planner import Planner
     from filingd.engine.reconciler import Reconciler
@@ -57,6 +58,7 @@ class Engine:
     rescue: Rescue
     room: RoomGate
     heartbeat: Heartbeat
+    key_watch: KeyWatch | None = None
 
 
 class Supervisor:
@@ -77,6 +79,11 @@ class Supervisor:
     def stop(self) -> None:
         """End soon. May be called from a signal handler; a second call changes nothing."""
         self._stop.set()
+
+    def reload(self) -> None:
+        """Look again at the keys, and at what else lies beside the configuration. May be called from a signal handler."""
+        if self._engine.key_watch is not None:
+            self._engine.key_watch.reload()
 
     async def run(self, until: Until) -> None:
         """Run to the end.
@@ -165,6 +172,8 @@ class Supervisor:
         self._help(engine.worker.desk.run(), "documents")
         self._help(engine.reconciler.run(), "reconciler")
         self._help(engine.room.watch(), "room")
+        if engine.key_watch is not None:
+            self._help(engine.key_watch.run(), "keys")
         self._help(self._stay_in_place(), "place")
         if self._is_errand:
             return

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from filingd.core.model import Item, PartialRecord, Verdict
-    from filingd.engine.lane import Lane
+    from filingd.engine.lane import KeyUse, Lane
     from filingd.engine.outcomes import Outcomes
     from filingd.engine.pacer import Sending
     from filingd.engine.reconciler import Reconciler
@@ -214,7 +214,7 @@ class Worker:
         made = Made(item, attempt, target, self._new_request_id(), self._clock.now())
         self._log.debug(events.ITEM_LEASED, key=item.key, lane=lane.name, route=attempt.route,
                         request_id=made.request_id, attempt=item.attempts + 1)  # fmt: skip
-        key_index = lane.state.key_index
+        used = lane.key_in_use
         fetched = await self._transfer.fetch(
             made.target, attempt, made.request_id, lane.key_name, partial, sending.begin
         )
@@ -224,7 +224,7 @@ class Worker:
             )
             return
         try:
-            await self._conclude(lane, made, fetched, key_index)
+            await self._conclude(lane, made, fetched, used)
         except BaseException:
             if fetched.staged is not None:
                 await fetched.staged.discard()  # nothing happens if it was published or set aside before
@@ -238,11 +238,11 @@ class Worker:
         self._reconciler.note([item.group])
         return True
 
-    async def _conclude(self, lane: Lane, made: Made, fetched: Fetched, key_index: int) -> None:
+    async def _conclude(self, lane: Lane, made: Made, fetched: Fetched, used: KeyUse) -> None:
         siblings = {} if made.attempt.is_document else await self._reconciler.holdings(made.item.group)
         judged_at = self._clock.now()
         verdict = self._registry.interpret(made.item, made.attempt, fetched.answer, siblings, judged_at)
-        await lane.heed(verdict, key_index)
+        await lane.heed(verdict, used)
         is_first = made.item.version == 0
         if fetched.document is not None and isinstance(verdict, Stored) and is_first:
             await self.desk.take(Handed(made, fetched, verdict))

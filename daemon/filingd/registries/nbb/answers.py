@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
 _WRONG_PATH_PAUSE_S = 3600.0
 _GATEWAY_MARK = b"Microsoft-Azure-Application-Gateway"  # family 3
+_FIREWALL = (
+    "the firewall in front of the whole service refused the request, which is no matter of the key: "
+    "see [http] user_agent, and whether this machine's address is blocked"
+)
 _NO_SUCH_OPERATION = b"Resource not found"  # family 1: the path is wrong, not the day (5.3)
 # Family 1 says how long to wait in its text: "in 7 seconds", "in 01:23:45", days as "2.01:23:45".
 _SAID_SECONDS = re.compile(rb"again in (\d{1,6}) seconds")
@@ -109,9 +113,9 @@ def _unauthorised(question: Question, answer: Answer) -> Verdict:  # noqa: ARG00
 
 def _forbidden(question: Question, answer: Answer) -> Verdict:
     if _is_page(answer.error_body):
-        return Blocked("firewall", "the firewall refused the request: check [http] user_agent")
+        return Blocked("firewall", _FIREWALL)
     if b"quota" in answer.error_body.lower():
-        return Throttled("quota", _advised_wait_s(question, answer))
+        return Throttled("quota", _advised_wait_s(question, answer), is_quota=True)
     return Blocked("key_refused", shown(answer.error_body), key_at_fault=True)
 
 
