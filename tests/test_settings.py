@@ -14,11 +14,10 @@ from hypothesis import strategies as st
 
 from filingd import settings as module
 from filingd.core.errors import ConfigError, ExitCode
-from filingd.registries.nbb.families import AUTHENTIC, FAMILIES, IMPROVED_DATA
 from filingd.registries.nbb.routes import DEFAULT_OPERATIONS
 from filingd.registries.nbb.rules import NbbRules
 from filingd.settings import Settings, parse
-from filingd.settings_reader import Reader
+from filingd.settings_reader import Reader, section_of
 
 FILE = Path("/etc/filingd/filingd.toml")
 KEY = "0123456789abcdef" * 2
@@ -328,19 +327,12 @@ def test_the_defaults_are_those_of_the_registry() -> None:
 
 
 def test_every_operation_of_the_registry_can_be_replaced() -> None:
-    products = {each.encode_name: module.DatasetPaths for each in msgspec.structs.fields(module.NbbPaths)}
-    datasets = {
-        family: {each.encode_name for each in msgspec.structs.fields(paths)}
-        for family, paths in ((AUTHENTIC, module.DatasetPaths), (IMPROVED_DATA, module.ImprovedPaths))
+    replaceable = {
+        (product.encode_name, operation.encode_name)
+        for product in msgspec.structs.fields(module.NbbPaths)
+        for operation in msgspec.structs.fields(section_of(product.type) or type(product))
     }
-    assert products.keys() == set(module.PRODUCTS)
-    kinds = {each.encode_name for each in msgspec.structs.fields(module.DocumentPaths)}
-    replaceable = {("authentic-query", kind) for kind in kinds} | {
-        (product, dataset)
-        for family in FAMILIES
-        for product in family.products
-        for dataset in datasets[family]
-    }
+    assert {product for product, _ in replaceable} == set(module.PRODUCTS)
     assert replaceable == set(DEFAULT_OPERATIONS)
 
 

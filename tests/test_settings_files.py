@@ -22,9 +22,11 @@ CONFIG = Path(__file__).resolve().parent.parent / "config"
 FIRST, DEMO = CONFIG / "filingd.toml", CONFIG / "demo.toml"
 # What has to be filled in has no default that the file could agree with.
 TO_FILL_IN = {"nbb.since", "nbb.products.extract.keys", "nbb.products.authentic-archive.keys"}
+SECTION_NAME = "clients"  # stands for any name an operator may give a section
 # Subscriptions few have: their whole sections are commented.
 OPTIONAL = (
     "nbb.paths.",
+    f"nbb.watch.{SECTION_NAME}.",
     *(f"nbb.products.{name}." for name in ("improved", "improved-archive", "authentic-query")),
 )
 
@@ -41,6 +43,9 @@ def _options(
     entry: Mapping[str, Any], parts: Mapping[str, Any], at: str = ""
 ) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Every option of the schema: dotted key and its entry."""
+    if isinstance(named := entry.get("additionalProperties"), dict):
+        yield from _options(named, parts, f"{at}.{SECTION_NAME}")
+        return
     refs = [each["$ref"] for each in (entry, *entry.get("anyOf", ())) if "$ref" in each]
     if not refs:
         yield at, entry

@@ -22,7 +22,7 @@ from filingd.core.limits import LaneState, restarted
 from filingd.core.model import FlowLimits, LaneSpec, ZipLimits
 from filingd.core.redaction import redact_text
 from filingd.registries.nbb.registry import NbbRegistry
-from filingd.registries.nbb.routes import AUTHENTIC_QUERY, DEFAULT_OPERATIONS, Operation
+from filingd.registries.nbb.routes import AUTHENTIC_QUERY, DEFAULT_OPERATIONS, IMPROVED, Operation
 from filingd.registries.nbb.rules import NbbRules
 
 if TYPE_CHECKING:
@@ -67,9 +67,12 @@ def registry_of(settings: Settings) -> Registry:
         raise ConfigError(
             "The configuration has no [nbb] section, so there is nothing to mirror. See `filingd config init`."
         )
-    query = settings.subscriptions.get(AUTHENTIC_QUERY)
+    lanes = {name: _lane_spec(name, product) for name, product in settings.subscriptions.items()}
     return NbbRegistry(
-        nbb_rules(settings, settings.nbb), _lane_spec(AUTHENTIC_QUERY, query) if query else None
+        nbb_rules(settings, settings.nbb),
+        lanes.get(AUTHENTIC_QUERY),
+        lanes.get(IMPROVED),
+        _nbb_rules(settings, settings.nbb),
     )
 
 
@@ -112,6 +115,7 @@ def _nbb_rules(settings: Settings, nbb: NbbSettings) -> NbbRules:
         not_yet_interval_s=nbb.not_yet_interval_s,
         ask_again_cap_s=nbb.ask_again_cap_s,
         unavailable_interval_s=nbb.unavailable_interval_s,
+        publication_lag_days=nbb.publication_lag_days,
         recheck_ages_days=tuple(nbb.recheck_ages_days),
         mismatch_retry_s=tuple(nbb.mismatch_retry_s),
         max_attempts=settings.run.max_attempts,

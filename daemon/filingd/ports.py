@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from filingd.core.catalogue import (
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
         Version,
     )
     from filingd.core.tombstones import Tombstone
+    from filingd.core.watchlist import Reading, Terms
 
 
 class Clock(Protocol):
@@ -360,6 +361,15 @@ class Keys(Protocol):
         ...
 
 
+class Watchlists(Protocol):
+    """The operator's lists of companies."""
+
+    async def look(self) -> Reading | None:
+        """What they say, if anything about them changed since the last look; None if not. Never raises: what cannot be read
+        is a finding, and counts as it was read last."""
+        ...
+
+
 class Catalogue(Protocol):
     """Which filings there are, of whom, and where each document lies. Derived: made anew from the stored items at any time.
 
@@ -435,11 +445,75 @@ class Catalogue(Protocol):
     async def close(self) -> None: ...
 
 
+class Companies(Protocol):
+    """What a registry says of single companies that an operator follows. Pure, but for `follow`.
+
+    Numbers are in the registry's plain form. Nothing of this is expected by a plan: who follows companies compares the
+    watchlists with the manifest when they change, and looks at a company's documents when its filings do.
+    """
+
+    @property
+    def prefix(self) -> str:
+        """What the keys of all items about a company begin with; behind it stand its number, a slash and a leaf."""
+        ...
+
+    def plain_number(self, text: str) -> str:
+        """A number, however it is written, in its plain form.
+
+        Raises:
+            CompanyNumberError: it is none.
+        """
+        ...
+
+    def number_of(self, key: str) -> str:
+        """The number in the key of an item about a company."""
+        ...
+
+    def follow(self, watched: Mapping[str, Terms]) -> None:
+        """From now on these companies are followed, on these terms, and no others."""
+        ...
+
+    def keys(self, number: str) -> Sequence[str]:
+        """The items that should exist about a company; none if it is not followed, or what it takes is not subscribed."""
+        ...
+
+    def plan(
+        self, numbers: Sequence[str], known: Mapping[str, Item], now: float, ahead: int = 0
+    ) -> Sequence[Change]:
+        """What has to change so that the items about these companies exist and are asked for again in time, and all others
+        of those `known` are left alone. `ahead` is how many new items a pass has planned already: all are spread over time.
+        """
+        ...
+
+    def document_keys(self, entries: Sequence[Entry]) -> Sequence[str]:
+        """The keys under which documents of these filings could be wanted one by one."""
+        ...
+
+    def follow_ups(
+        self,
+        number: str,
+        entries: Sequence[Entry],
+        known: Mapping[str, Item],
+        open_groups: Collection[str],
+        now: float,
+    ) -> Sequence[Change]:
+        """What has to change so that the documents of a company that its watchlists want, and that nothing else will bring, are
+        asked for one by one. `entries` are all filings of the company that the catalogue knows, `known` the items that
+        exist of `document_keys`, `open_groups` the groups that are not sealed. Asked twice, it changes nothing more.
+        """
+        ...
+
+
 class Registry(Protocol):
     """What a registry is: pure functions over data. No I/O, no clock, no event loop."""
 
     @property
     def name(self) -> str: ...
+
+    @property
+    def companies(self) -> Companies | None:
+        """What it says of companies that are followed; None if it knows no companies."""
+        ...
 
     def lanes(self) -> Sequence[LaneSpec]: ...
 

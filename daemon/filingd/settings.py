@@ -22,9 +22,10 @@ from filingd.core import units
 from filingd.core.errors import ConfigError
 from filingd.core.layout import MANIFEST_NAME
 from filingd.core.redaction import redact_text
+from filingd.core.watchlist import Terms
 from filingd.registries.nbb.families import AUTHENTIC, FAMILIES, IMPROVED_DATA, Family
 from filingd.registries.nbb.routes import AUTHENTIC_QUERY
-from filingd.settings_reader import Problem, Reader, kind_of, unwrap, written
+from filingd.settings_reader import NamedSections, Problem, Reader, kind_of, section_of, unwrap, written
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,6 +65,8 @@ UserAgent = Annotated[str, Meta(extra={"kind": "user_agent"})]
 Contact = Annotated[str, Meta(extra={"kind": "contact"})]
 PathTemplate = Annotated[str, Meta(extra={"kind": "path_template"})]
 DocumentPath = Annotated[str, Meta(extra={"kind": "document_path"})]
+CompanyPath = Annotated[str, Meta(extra={"kind": "company_path"})]
+ImprovedPath = Annotated[str, Meta(extra={"kind": "improved_path"})]
 MediaType = Annotated[str, Meta(extra={"kind": "media_type"})]
 Count = Annotated[int, Meta(ge=1, le=1_000_000_000)]
 AgeDays = Annotated[int, Meta(ge=1, le=10_000)]
@@ -73,6 +76,7 @@ PRODUCTS = (*(product for family in FAMILIES for product in family.products), AU
 LogLevel = Literal["debug", "info", "warning", "error"]
 Dataset = Literal["references", "json", "xbrl", "pdf"]
 ImprovedDataset = Literal["references", "json"]
+DocumentKind = Literal["json", "xbrl", "pdf"]
 
 
 def _says(text: str) -> Meta:
@@ -267,7 +271,9 @@ class NbbProducts(_Section, frozen=True):
     ] = field(default=None, name="improved-archive")
     authentic_query: Annotated[
         ProductSettings | None,
-        _says("The authentic query: single documents, for what the zip of a day lacks."),
+        _says(
+            "The authentic query: companies of watchlists, and single documents for what the zip of a day lacks."
+        ),
     ] = field(default=None, name="authentic-query")
 
     @property
@@ -306,19 +312,45 @@ class QuerySettings(_Section, frozen=True):
     accept: Annotated[MediaType | None, _says("The media type asked for.")] = None
 
 
+class CompanySettings(_Section, frozen=True):
+    """Another path or media type for what is known of a company."""
+
+    path: Annotated[CompanyPath | None, _says("The path below base_url, with {cbe} in it.")] = None
+    accept: Annotated[MediaType | None, _says("The media type asked for.")] = None
+
+
+class ImprovedDocumentSettings(_Section, frozen=True):
+    """Another path or media type for one improved document."""
+
+    path: Annotated[ImprovedPath | None, _says("The path below base_url, with {ref} and {kind} in it.")] = (
+        None
+    )
+    accept: Annotated[MediaType | None, _says("The media type asked for.")] = None
+
+
 class DocumentPaths(_Section, frozen=True):
-    """The operations of the product that serves single documents."""
+    """The operations of the product that serves single documents, and the filings of a company."""
 
     json: QuerySettings | None = None
     xbrl: QuerySettings | None = None
     pdf: QuerySettings | None = None
+    enterprise: CompanySettings | None = None
 
 
-class ImprovedPaths(_Section, frozen=True):
-    """The operations of one product of improved data."""
+class ImprovedArchivePaths(_Section, frozen=True):
+    """The operations of the archive of improved data."""
 
     references: OperationSettings | None = None
     json: OperationSettings | None = None
+
+
+class ImprovedPaths(_Section, frozen=True):
+    """The operations of improved data."""
+
+    references: OperationSettings | None = None
+    json: OperationSettings | None = None
+    document: ImprovedDocumentSettings | None = None
+    enterprise: CompanySettings | None = None
 
 
 class NbbPaths(_Section, frozen=True):
@@ -327,11 +359,13 @@ class NbbPaths(_Section, frozen=True):
     extract: DatasetPaths | None = None
     authentic_archive: DatasetPaths | None = field(default=None, name="authentic-archive")
     improved: ImprovedPaths | None = None
-    improved_archive: ImprovedPaths | None = field(default=None, name="improved-archive")
+    improved_archive: ImprovedArchivePaths | None = field(default=None, name="improved-archive")
     authentic_query: DocumentPaths | None = field(default=None, name="authentic-query")
 
     @property
-    def by_product(self) -> dict[str, DatasetPaths | ImprovedPaths | DocumentPaths | None]:
+    def by_product(
+        self,
+    ) -> dict[str, DatasetPaths | ImprovedPaths | ImprovedArchivePaths | DocumentPaths | None]:
         """By product, in the order of `PRODUCTS`."""
         found = (
             self.extract,
@@ -341,6 +375,31 @@ class NbbPaths(_Section, frozen=True):
             self.authentic_query,
         )
         return dict(zip(PRODUCTS, found, strict=True))
+
+
+class WatchSettings(_Section, frozen=True):
+    """The terms of one watchlist; its section is named after its file, without `.csv`."""
+
+    refresh_interval_s: Annotated[
+        Seconds, _says("How long until the registry is asked again what it knows of a company.")
+    ] = field(default=units.parse_duration("30 d"), name="refresh_interval")
+    documents: Annotated[
+        tuple[DocumentKind, ...],
+        _says("Which documents of its filings are wanted. Empty: none, only the list of its filings."),
+    ] = ("json", "pdf")
+    latest: Annotated[
+        Annotated[int, Meta(ge=0, le=1000)],
+        _says("Of how many exercises, the newest first, documents are wanted. 0: of all."),
+    ] = 0
+    improved: Annotated[
+        bool,
+        _says("Whether improved data of its filings are wanted, too; takes a subscription to improved data."),
+    ] = False
+
+    @property
+    def terms(self) -> Terms:
+        """The same as one value."""
+        return Terms(self.refresh_interval_s, frozenset(self.documents), self.latest, self.improved)
 
 
 class NbbSettings(_Section, frozen=True, kw_only=True):
@@ -432,6 +491,24 @@ class NbbSettings(_Section, frozen=True, kw_only=True):
         Annotated[float, Meta(ge=0, le=1)],
         _says("Below this share of filings with JSON a day raises an alarm. 0 switches it off."),
     ] = 0.85
+    watchlists: Annotated[
+        FilePath,
+        _says(
+            "Folder of the watchlists: CSV files, one enterprise number a line. A relative path starts at the folder of "
+            "this file; there need not be one."
+        ),
+    ] = field(default_factory=partial(Path, "watchlists"))
+    watch: Annotated[
+        dict[str, WatchSettings],
+        _says("The terms of each watchlist; one without a section has the defaults."),
+    ] = field(default_factory=NamedSections)
+    publication_lag_days: Annotated[
+        Annotated[int, Meta(ge=0, le=1000)],
+        _says(
+            "Within how many days of its deposit a filing is published, as a rule. Until these days are mirrored, its "
+            "documents are not asked for one by one."
+        ),
+    ] = 10
     paths: Annotated[NbbPaths, _says("Other paths and media types, per product and dataset.")] = field(
         default_factory=NbbPaths
     )
@@ -640,8 +717,8 @@ def schema() -> dict[str, Any]:
 def _models(model: type[Struct]) -> Iterator[type[Struct]]:
     yield model
     for option in msgspec.structs.fields(model):
-        inner = unwrap(option.type)[0]
-        if isinstance(inner, type) and issubclass(inner, Struct):
+        inner = section_of(option.type)
+        if inner is not None:
             yield from _models(inner)
 
 

@@ -196,6 +196,25 @@ def _document_path(value: object) -> str:
     return text
 
 
+def _company_path(value: object) -> str:
+    text = _text(value, '"/authentic/legalEntity/{cbe}/references"')
+    if not re.fullmatch(r"/[A-Za-z0-9._~/-]*\{cbe\}[A-Za-z0-9._~/-]*", text):
+        raise _Wrong(
+            'expected a path with one {cbe} in it, such as "/authentic/legalEntity/{cbe}/references"'
+        )
+    return text
+
+
+def _improved_path(value: object) -> str:
+    text = _text(value, '"/improved/deposit/{ref}/accountingData/improved/{kind}"')
+    if not re.fullmatch(r"/[A-Za-z0-9._~/-]*\{ref\}[A-Za-z0-9._~/-]*\{kind\}[A-Za-z0-9._~/-]*", text):
+        raise _Wrong(
+            "expected a path with one {ref} and one {kind} in it, such as "
+            '"/improved/deposit/{ref}/accountingData/improved/{kind}"'
+        )
+    return text
+
+
 def _media_type(value: object) -> str:
     text = _text(value, '"application/x.zip+json"')
     if not re.fullmatch(r"[A-Za-z0-9.+-]+/[A-Za-z0-9.+-]+", text):
@@ -216,6 +235,8 @@ KINDS: Mapping[str, Callable[[object], Any]] = {
     "contact": _contact,
     "path_template": _path_template,
     "document_path": _document_path,
+    "company_path": _company_path,
+    "improved_path": _improved_path,
     "media_type": _media_type,
 }
 _WRITTEN: Mapping[str, Callable[[Any], str]] = {
@@ -239,6 +260,14 @@ def unwrap(kind_of_value: Any) -> tuple[Any, list[Meta]]:
             kind_of_value = next(each for each in get_args(kind_of_value) if each is not type(None))
         else:
             return kind_of_value, metas
+
+
+def section_of(kind_of_value: Any) -> type[Struct] | None:
+    """The struct that an option is, or that each of its named sections is; None if it is a plain value."""
+    base, _ = unwrap(kind_of_value)
+    if get_origin(base) is dict:
+        base, _ = unwrap(get_args(base)[1])
+    return base if isinstance(base, type) and issubclass(base, Struct) else None
 
 
 def kind_of(metas: list[Meta]) -> str | None:
@@ -279,6 +308,13 @@ def _wanted(base: Any, metas: list[Meta]) -> str:
     return words.replace(" of at most", " and of at most") if " of at least" in words else words
 
 
+class NamedSections(dict[str, Any]):
+    """Sections by the names that their writer gave them. Nobody changes them, so they are as hashable as all settings."""
+
+    def __hash__(self) -> int:  # type: ignore[override]
+        return hash(frozenset(self.items()))
+
+
 # ------------------------------------------------------------ the reader
 
 
@@ -310,6 +346,8 @@ class Reader:
                 values[field.name] = self._value(table[name], field.type, _join(at, name), field.default)
             elif field.required and name not in misspelt:
                 self._missing(_join(at, name), field.type)
+            elif isinstance(default := _default_of(field), Path):
+                values[field.name] = self._placed(str(default))
         if len(self.problems) > before:
             return None
         made = model(**values)
@@ -335,12 +373,12 @@ class Reader:
 
     def _sections(self, raw: Any, wanted: Any, at: str) -> dict[str, Any]:
         if not isinstance(raw, dict):
-            self._add(at, f"expected a section; write [{at}] on a line of its own", raw)
+            self._add(at, f"expected sections; write [{at}.NAME] on a line of its own", raw)
             return {}
-        return {
-            name: self._value(inner, wanted, _join(at, name), msgspec.NODEFAULT)
+        return NamedSections(
+            (name, self._value(inner, wanted, _join(at, name), msgspec.NODEFAULT))
             for name, inner in raw.items()
-        }
+        )
 
     def _list(self, raw: Any, wanted: Any, metas: list[Meta], at: str) -> tuple[Any, ...]:
         if not isinstance(raw, list):
@@ -422,6 +460,11 @@ class Reader:
         self.problems.append(Problem(redact_text(key), redact_text(text), shown))
 
 
+def _default_of(field: msgspec.structs.FieldInfo) -> Any:
+    """What an option is that is not there; NODEFAULT if there is no such thing."""
+    return field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
+
+
 _EXAMPLES: Mapping[str, str] = {
     "date": "2024-01-01",
     "key_reference": '"credential:nbb-extract-1"',
@@ -456,9 +499,10 @@ def _did_you_mean(name: str, known: list[str]) -> str:
 def _homes(model: type[Struct], at: str = "") -> Iterator[tuple[str, str]]:
     """Every option and the section it stands in."""
     for field in fields(model):
-        base, _ = unwrap(field.type)
-        if isinstance(base, type) and issubclass(base, Struct):
-            yield from _homes(base, _join(at, field.encode_name))
+        section, inner_at = section_of(field.type), _join(at, field.encode_name)
+        if section is not None:
+            is_named = get_origin(unwrap(field.type)[0]) is dict
+            yield from _homes(section, f"{inner_at}.NAME" if is_named else inner_at)
         elif at:
             yield field.encode_name, at
 

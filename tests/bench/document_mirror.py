@@ -51,6 +51,7 @@ class DocumentRegistry:
     """Documents `bench/doc/NNNNN`, each at `BASE_URL/NNNNN.json`."""
 
     name = "bench"
+    companies = None
 
     def __init__(self, base_url: str, count: int, concurrency: int) -> None:
         self._base_url = base_url

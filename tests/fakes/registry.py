@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from filingd.core.model import Answer, Deferral, Holding, Verdict
+    from filingd.ports import Companies
 
 DESK, CELLAR = "lib/desk", "lib/cellar"  # two lanes: what is in the reading room, and what must be fetched
 RETRY_S = 60.0
@@ -55,6 +56,7 @@ class FakeRegistry:
     """See the module."""
 
     name = "lib"
+    companies: Companies | None = None
 
     def __init__(
         self,

@@ -70,6 +70,7 @@ def examine_document(data: bytes, plan: BodyPlan, declared_bytes: int | None = N
         head=data[:HEAD_BYTES],
         problem=code,
         problem_detail=detail,
+        content_digest=plan.content_digest(data) if plan.content_digest and code is None else None,
     )
 
 

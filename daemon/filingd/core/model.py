@@ -173,12 +173,15 @@ class BodyPlan(msgspec.Struct, frozen=True):
     """What a body has to be before it may have a final name.
 
     `accept` lists the kinds (see `BodyReport.kind`) that may be published. `max_bytes` bounds the transfer.
+    `content_digest` gives, of a body that is held whole, a digest by which two bodies with the same content are known
+    although their bytes differ, or None.
     """
 
     max_bytes: int
     accept: frozenset[str] = frozenset({"zip"})
     zip_limits: ZipLimits = ZipLimits()
     inspector: Callable[[], MemberInspector] | None = None
+    content_digest: Callable[[bytes], bytes | None] | None = None
 
 
 class Request(msgspec.Struct, frozen=True):

@@ -9,26 +9,30 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from filingd.core.model import Attempt, BodyPlan, Deferral, Nothing, Stored, leaf_of
+from filingd.core.model import BodyPlan, Deferral, Nothing, Stored, leaf_of
+from filingd.registries.nbb import answers
 from filingd.registries.nbb.question import Question
-from filingd.registries.nbb.routes import AUTHENTIC_QUERY, KEY_HEADER, REQUEST_ID_HEADER
+from filingd.registries.nbb.requests import query
+from filingd.registries.nbb.routes import AUTHENTIC_QUERY
 from filingd.registries.nbb.timeline import NO_ROUTE
 from filingd.registries.nbb.words import shown
 
 if TYPE_CHECKING:
-    from filingd.core.model import BodyReport, Item, Verdict
+    from collections.abc import Mapping
+
+    from filingd.core.model import Answer, Attempt, BodyReport, Holding, Item, Judgement, Verdict
     from filingd.registries.nbb.rules import NbbRules
 
 PREFIX = "nbb/documents"
 NOT_SERVED = "not_served"  # the bank itself says that it has no such document
 NO_SUCH_DOCUMENT = "no_such_document"  # nothing there, for whatever reason; asked again before it is believed
 
-_HELD_WHOLE_BYTES = 64 * 1024 * 1024  # the largest instances known have 2 MB (section 7.4)
+HELD_WHOLE_BYTES = 64 * 1024 * 1024  # the largest instances known have 2 MB (section 7.4)
 _PDF_BYTES = 2 * 1024 * 1024 * 1024
 # By kind: what the bytes are (see `core.kinds`), how many at most, and whether it is small enough to be held whole.
 _KINDS = {
-    "json": ("json", _HELD_WHOLE_BYTES, True),
-    "xbrl": ("xml", _HELD_WHOLE_BYTES, True),
+    "json": ("json", HELD_WHOLE_BYTES, True),
+    "xbrl": ("xml", HELD_WHOLE_BYTES, True),
     "pdf": ("pdf", _PDF_BYTES, False),
 }
 _REFERENCE = re.compile(r"\d{4}-\d+", re.ASCII)
@@ -44,11 +48,6 @@ def key_for(reference: str, kind: str) -> str:
     return f"{PREFIX}/{reference}/{kind}"
 
 
-def is_document(key: str) -> bool:
-    """Whether a key is that of a single document."""
-    return key.startswith(f"{PREFIX}/")
-
-
 def may_be_asked_for(reference: str) -> bool:
     """Whether this can be a reference number: anything else is refused by the service, and by the disk."""
     return _REFERENCE.fullmatch(reference) is not None
@@ -57,8 +56,13 @@ def may_be_asked_for(reference: str) -> bool:
 def target(key: str) -> str:
     """Where a document lies, relative to the store."""
     reference = key.split("/")[2]
+    return f"{PREFIX}/{folder_for(reference)}/{reference}.{leaf_of(key)}"
+
+
+def folder_for(reference: str) -> str:
+    """The folder of a filing, of at most a thousand; it is told by the reference number alone."""
     year, _, digits = reference.partition("-")
-    return f"{PREFIX}/{year}/{digits[:-_FOLDER_DIGITS] or '0'}/{reference}.{leaf_of(key)}"
+    return f"{year}/{digits[:-_FOLDER_DIGITS] or '0'}"
 
 
 def key_of(path: str) -> str | None:
@@ -68,36 +72,65 @@ def key_of(path: str) -> str | None:
     return key if key is not None and target(key) == path else None
 
 
-def body_plan(rules: NbbRules, kind: str) -> BodyPlan:
-    """What the body of a document has to be (sections 4.2 and 7.4)."""
-    magic, max_bytes, _ = _KINDS[kind]
-    return BodyPlan(max_bytes=min(max_bytes, rules.max_body_bytes), accept=frozenset({magic}))
+class DocumentLine:
+    """Single authentic documents."""
 
+    def __init__(self, rules: NbbRules) -> None:
+        self._rules = rules
 
-def request(rules: NbbRules, item: Item) -> Attempt | Deferral:
-    """The attempt to make, or why none can be made."""
-    _, _, reference, kind = item.key.split("/")
-    if rules.documents_lane is None:
-        return Deferral(NO_ROUTE, item.lane, None)
-    operation = rules.operations[AUTHENTIC_QUERY, kind]
-    return Attempt(
-        lane=rules.documents_lane,
-        route=f"{AUTHENTIC_QUERY}/{kind}",
-        url=rules.base_url.rstrip("/") + operation.path.replace("{ref}", reference),
-        headers=(("Accept", operation.accept), ("Cache-Control", "no-cache")),
-        secret_header=KEY_HEADER,
-        body=body_plan(rules, kind),
-        request_id_header=REQUEST_ID_HEADER if rules.send_request_id else None,
-        is_document=_KINDS[kind][2],
-    )
+    def request(self, item: Item, now: float) -> Attempt | Deferral:  # noqa: ARG002 - one shape for all lines
+        """The attempt to make, or why none can be made."""
+        _, _, reference, kind = item.key.split("/")
+        rules = self._rules
+        if rules.documents_lane is None:
+            return Deferral(NO_ROUTE, item.lane, None)
+        operation = rules.operations[AUTHENTIC_QUERY, kind]
+        return query(
+            rules, rules.documents_lane, f"{AUTHENTIC_QUERY}/{kind}", operation.accept,
+            operation.path.replace("{ref}", reference), self.body_plan(item.key), is_small=_KINDS[kind][2],
+        )  # fmt: skip
+
+    def interpret(
+        self,
+        item: Item,
+        attempt: Attempt,
+        answer: Answer,
+        siblings: Mapping[str, Holding],  # noqa: ARG002 - one shape for all lines
+        now: float,
+    ) -> Verdict:
+        """What an answer means (see `DocumentQuestion`)."""
+        return answers.interpret(DocumentQuestion(self._rules, item, attempt, now), answer)
+
+    def judge(self, *_: object) -> Judgement | None:
+        """Nothing: no group of these is ever sealed."""
+        return None
+
+    def target(self, key: str) -> str:
+        return target(key)
+
+    def key_of(self, target: str) -> str | None:
+        return key_of(target)
+
+    def body_plan(self, key: str) -> BodyPlan:
+        """What the body of a document has to be (sections 4.2 and 7.4)."""
+        magic, max_bytes, _ = _KINDS[leaf_of(key)]
+        return BodyPlan(max_bytes=min(max_bytes, self._rules.max_body_bytes), accept=frozenset({magic}))
+
+    def recheck_at(self, item: Item, after_at: float) -> float | None:  # noqa: ARG002 - one shape for all lines
+        """Never: a filing stays as it was filed (section 6.5)."""
+        return None
 
 
 class DocumentQuestion(Question):
     """One document of a filing was asked for."""
 
-    def __init__(self, rules: NbbRules, item: Item, attempt: Attempt, now: float) -> None:
+    def __init__(
+        self, rules: NbbRules, item: Item, attempt: Attempt, now: float, *, kind: str | None = None
+    ) -> None:
+        """`kind` is what the bytes have to be, if the key does not say so."""
         super().__init__(rules, item, attempt, now)
-        _, _, self.reference, self.kind = item.key.split("/")
+        _, _, self.reference, leaf = item.key.split("/")
+        self.kind = kind or leaf
 
     def sound(self, body: BodyReport) -> Verdict:
         """A document; JSON that does not name the filing early on is something else the service had to say."""

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import datetime as dt
-import re
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from filingd.core.model import State, leaf_of
-from filingd.registries.nbb import answers, documents, planning, requests, sealing, timeline
-from filingd.registries.nbb.days import DayQuestion
-from filingd.registries.nbb.documents import DocumentQuestion
+from filingd.core.model import leaf_of
+from filingd.registries.nbb import companies, documents, improved_documents, planning
+from filingd.registries.nbb.companies import CompanyLine
+from filingd.registries.nbb.documents import DocumentLine
 from filingd.registries.nbb.families import FAMILIES
+from filingd.registries.nbb.following import Companies
+from filingd.registries.nbb.improved_documents import ImprovedDocumentLine
+from filingd.registries.nbb.lines import DayLine
+from filingd.registries.nbb.routes import AUTHENTIC_QUERY, IMPROVED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,72 +31,79 @@ if TYPE_CHECKING:
         LaneSpec,
         Verdict,
     )
+    from filingd.registries.nbb.families import Family
+    from filingd.registries.nbb.lines import Line
     from filingd.registries.nbb.rules import NbbRules
-
-_FAMILY_BY_NAME = {family.name: family for family in FAMILIES}
-_TARGET = re.compile(
-    r"nbb/(?P<family>[a-z]+)/\d{4}/\d\d/(?P<day>\d{4}-\d\d-\d\d)/(?P<dataset>[a-z]+)\.zip", re.ASCII
-)
 
 
 class NbbRegistry:
     """The registry of the National Bank of Belgium's Central Balance Sheet Office.
 
-    Each family of days has rules of its own; single documents go by those of the first. What the manifest holds of a
-    family that is not wanted any more stays and can be judged; nothing of it is expected or asked for.
+    Each family of days has rules of its own; what is asked for by a number goes by those that all have in common. What the
+    manifest holds of a family that is not wanted any more stays and can be judged; nothing of it is expected or asked for.
     """
 
     name = "nbb"
 
-    def __init__(self, families: Sequence[NbbRules], query: LaneSpec | None = None) -> None:
-        """The rules of each family that is wanted, at least one, and the lane of single documents, if there is one."""
-        common = replace(families[0], documents_lane=query.name if query else None)
-        self._query = query
-        self._documents = common
+    def __init__(
+        self,
+        families: Sequence[NbbRules],
+        query: LaneSpec | None = None,
+        improved: LaneSpec | None = None,
+        common: NbbRules | None = None,
+    ) -> None:
+        """The rules of each family that is wanted, and the lanes of the authentic query and of improved data, as far as these
+        are subscribed. `common` are the rules that all have in common: by default those of the first family."""
+        self._lanes = {
+            product: lane for product, lane in ((AUTHENTIC_QUERY, query), (IMPROVED, improved)) if lane
+        }
+        common = replace(common or families[0], documents_lane=query.name if query else None)
         self._wanted = {
             rules.family.name: replace(rules, documents_lane=common.documents_lane) for rules in families
         }
-        self._unwanted = {
-            family.name: replace(common, family=family, datasets=family.datasets, products={})
+        self.companies = Companies(self._wanted, common, self._lanes)
+        self._days = {
+            family.name: DayLine(self._wanted.get(family.name) or _unwanted(common, family))
             for family in FAMILIES
-            if family.name not in self._wanted
+        }
+        lanes = {product: lane.name for product, lane in self._lanes.items()}
+        self._lines: dict[str, Line] = {
+            **self._days,
+            leaf_of(documents.PREFIX): DocumentLine(common),
+            leaf_of(improved_documents.PREFIX): ImprovedDocumentLine(common, lanes.get(IMPROVED)),
+            leaf_of(companies.PREFIX): CompanyLine(common, lanes, self.companies.terms_of),
         }
 
-    def _rules(self, key: str) -> NbbRules:
-        family = key.split("/", 2)[1]
-        return self._wanted.get(family) or self._unwanted[family]
+    def _line(self, key: str) -> Line:
+        return self._lines[key.split("/", 2)[1]]
 
     def lanes(self) -> Sequence[LaneSpec]:
         """One lane per subscribed product."""
         lanes = [lane for rules in self._wanted.values() for lane in rules.products.values()]
-        return [*lanes, self._query] if self._query else lanes
+        return list({lane.name: lane for lane in (*lanes, *self._lanes.values())}.values())
 
     def expected(self, now: float) -> Sequence[str]:
         return [key for rules in self._wanted.values() for key in planning.expected_keys(rules, now)]
 
     def plan(self, now: float, known: Mapping[str, Item]) -> Sequence[Change]:
-        by_family: dict[str, dict[str, Item]] = {}
+        by_line: dict[str, dict[str, Item]] = {}
         for key, item in known.items():
-            if not documents.is_document(key):  # those follow from judgements, not from the calendar
-                by_family.setdefault(key.split("/", 2)[1], {})[key] = item
+            by_line.setdefault(key.split("/", 2)[1], {})[key] = item
         changes: list[Change] = []
-        for name, rules in self._wanted.items():
-            changes += planning.plan(rules, now, by_family.pop(name, {}))
-        for unwanted in by_family.values():
-            changes += planning.dropped(unwanted.values())
+        for (
+            name
+        ) in self._days:  # other lines follow from judgements and from watchlists, not from the calendar
+            rules, items = self._wanted.get(name), by_line.get(name, {})
+            changes += planning.plan(rules, now, items) if rules else planning.dropped(items.values())
         return changes
 
     def request(self, item: Item, now: float) -> Attempt | Deferral:
-        if documents.is_document(item.key):
-            return documents.request(self._documents, item)
-        return requests.request(self._rules(item.key), item, now)
+        return self._line(item.key).request(item, now)
 
     def interpret(
         self, item: Item, attempt: Attempt, answer: Answer, siblings: Mapping[str, Holding], now: float
     ) -> Verdict:
-        if documents.is_document(item.key):
-            return answers.interpret(DocumentQuestion(self._documents, item, attempt, now), answer)
-        return answers.interpret(DayQuestion(self._rules(item.key), item, attempt, siblings, now), answer)
+        return self._line(item.key).interpret(item, attempt, answer, siblings, now)
 
     def judge(
         self,
@@ -104,42 +113,23 @@ class NbbRegistry:
         twin: str | None = None,
         supplements: Mapping[str, Item] | None = None,
     ) -> Judgement | None:
-        if documents.is_document(group):
-            return None
-        return sealing.judge(self._rules(group), group, holdings, now, twin, supplements)
+        return self._line(group).judge(group, holdings, now, twin, supplements)
 
     def target(self, key: str) -> str:
-        if documents.is_document(key):
-            return documents.target(key)
-        day = timeline.day_of(key).isoformat()
-        return f"{self._rules(key).family.path}/{day[:4]}/{day[5:7]}/{day}/{leaf_of(key)}.zip"
+        return self._line(key).target(key)
 
     def key_of(self, target: str) -> str | None:
-        found = _TARGET.fullmatch(target)
-        if found is None:
-            return documents.key_of(target)
-        family, day = _FAMILY_BY_NAME.get(found["family"]), _date(found["day"])
-        if family is None or day is None or found["dataset"] not in family.datasets:
-            return None
-        key = family.key_for(day, found["dataset"])
-        return key if self.target(key) == target else None
+        name, _, rest = target.removeprefix(f"{self.name}/").partition("/")
+        line = self._lines.get(name) if rest and target.startswith(f"{self.name}/") else None
+        return line.key_of(target) if line else None
 
     def body_plan(self, key: str) -> BodyPlan:
-        if documents.is_document(key):
-            return documents.body_plan(self._documents, leaf_of(key))
-        return requests.body_plan(self._rules(key), leaf_of(key))
+        return self._line(key).body_plan(key)
 
     def recheck_at(self, item: Item, after_at: float) -> float | None:
-        if documents.is_document(item.key):
-            return None
-        # As when it was proven empty: if the references change, they ask for the documents.
-        if item.state is State.EMPTY and leaf_of(item.key) != timeline.REFERENCES:
-            return None
-        return timeline.next_recheck_at(self._rules(item.key), timeline.day_of(item.key), after_at)
+        return self._line(item.key).recheck_at(item, after_at)
 
 
-def _date(text: str) -> dt.date | None:
-    try:
-        return dt.date.fromisoformat(text)
-    except ValueError:
-        return None
+def _unwanted(common: NbbRules, family: Family) -> NbbRules:
+    """By which a family is judged of which nothing is wanted any more."""
+    return replace(common, family=family, datasets=family.datasets, products={})

@@ -33,6 +33,22 @@ def request(rules: NbbRules, item: Item, now: float) -> Attempt | Deferral:
     )
 
 
+def query(
+    rules: NbbRules, lane: str, route: str, accept: str, path: str, body: BodyPlan, *, is_small: bool = True
+) -> Attempt:
+    """The attempt that asks a query product for something that is found by a number."""
+    return Attempt(
+        lane=lane,
+        route=route,
+        url=rules.base_url.rstrip("/") + path,
+        headers=(("Accept", accept), ("Cache-Control", "no-cache")),
+        secret_header=KEY_HEADER,
+        body=body,
+        request_id_header=REQUEST_ID_HEADER if rules.send_request_id else None,
+        is_document=is_small,
+    )
+
+
 def body_plan(rules: NbbRules, dataset: str) -> BodyPlan:
     """What the body of a dataset has to be (sections 4.2 and 8)."""
     return BodyPlan(

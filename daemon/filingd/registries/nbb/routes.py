@@ -16,10 +16,14 @@ IMPROVED_ARCHIVE = "improved-archive"
 AUTHENTIC_QUERY = "authentic-query"
 KEY_HEADER = "NBB-CBSO-Subscription-Key"  # section 4.1
 REQUEST_ID_HEADER = "X-Request-Id"
+# Operations about a company, and about one improved document; all others are named after a dataset or a kind of document.
+BY_ENTERPRISE = "enterprise"
+ONE_DOCUMENT = "document"
 
 
 class Operation(msgspec.Struct, frozen=True):
-    """One operation of a product: a path with `{date}` or `{ref}` in it, and the one media type it answers to."""
+    """One operation of a product: a path with `{date}`, `{ref}` (and `{kind}`) or `{cbe}` in it, and the one media type it
+    answers to."""
 
     path: str
     accept: str
@@ -59,4 +63,14 @@ DEFAULT_OPERATIONS: Mapping[tuple[str, str], Operation] = {
     (AUTHENTIC_QUERY, "json"): Operation("/authentic/deposit/{ref}/accountingData", "application/x.jsonxbrl"),
     (AUTHENTIC_QUERY, "xbrl"): Operation("/authentic/deposit/{ref}/accountingData", "application/x.xbrl"),
     (AUTHENTIC_QUERY, "pdf"): Operation("/authentic/deposit/{ref}/accountingData", "application/pdf"),
+    (IMPROVED, ONE_DOCUMENT): Operation(
+        "/improved/deposit/{ref}/accountingData/improved/{kind}", "application/x.jsonxbrl"
+    ),
+    # All filings of a company.
+    (AUTHENTIC_QUERY, BY_ENTERPRISE): Operation(
+        "/authentic/legalEntity/{cbe}/references", "application/json"
+    ),
+    (IMPROVED, BY_ENTERPRISE): Operation(
+        "/improved/legalEntity/{cbe}/references/improved", "application/json"
+    ),
 }

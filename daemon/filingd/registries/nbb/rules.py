@@ -52,6 +52,7 @@ class NbbRules(msgspec.Struct, frozen=True):
     # 5.3, 6.5: late publication, re-verification.
     not_yet_interval_s: float = HOUR_S
     ask_again_cap_s: float = DAY_S
+    publication_lag_days: int = 10  # 6.1: a filing is published within so many days of its deposit, as a rule
     unavailable_interval_s: float = 90 * DAY_S  # until what the bank does not serve is asked for once more
     recheck_ages_days: tuple[int, ...] = (2, 27)
     mismatch_retry_s: tuple[float, ...] = (HOUR_S, 6 * HOUR_S, DAY_S)
