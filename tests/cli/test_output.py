@@ -33,7 +33,7 @@ keys = ["env:FILINGD_TEST_EXTRACT"]
 COMMANDS = [
     "--help", "--version", "status --help", "status", "status --json", "status --schema", "plan", "plan --json",
     "items list", "items list --json", "config schema", "config check", "config check --json", "log schema",
-    "changes", "changes --schema",
+    "changes", "changes --schema", "find --schema",
 ]  # fmt: skip
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filingd.registries.nbb.enterprises import check_digits, enterprise_number, shown
+from filingd.registries.nbb.enterprises import check_digits, enterprise_number, mistyped, shown
 
 firsts = st.integers(min_value=0, max_value=19_999_999).map("{:08d}".format)
 numbers = firsts.map(lambda first: f"{first}{check_digits(first):02d}")
@@ -61,3 +61,17 @@ def test_what_is_no_number_is_refused(text: str) -> None:
 
 def test_check_digits_are_never_zero() -> None:
     assert check_digits("00000097") == 97
+
+
+@given(numbers, st.integers(1, 99))
+def test_a_number_with_other_check_digits_is_told_with_the_right_ones(number: str, off: int) -> None:
+    wrong = f"{number[:8]}{(int(number[8:]) + off) % 100:02d}"
+    if enterprise_number(wrong) is None:
+        assert mistyped(wrong) == mistyped(f"BE {shown(wrong)}") == number
+
+
+@pytest.mark.parametrize(
+    "text", ["0403.101.811", "403101811", "2403.101.811", "0403", "ZWAMBERG", "2026-00999001", ""]
+)
+def test_what_is_right_or_no_number_at_all_has_no_right_check_digits(text: str) -> None:
+    assert mistyped(text) is None

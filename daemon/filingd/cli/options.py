@@ -10,6 +10,7 @@ import click
 from filingd.core.errors import ConfigError
 
 if TYPE_CHECKING:
+    from filingd.adapters.catalogue_reader import CatalogueReader
     from filingd.adapters.manifest_reader import ManifestReader
     from filingd.settings import Settings
 
@@ -60,6 +61,18 @@ def opened_manifest(settings: Settings) -> ManifestReader:
     from filingd.adapters.manifest_reader import ManifestReader
 
     return ManifestReader(settings.manifest_path)
+
+
+def opened_catalogue(settings: Settings) -> CatalogueReader:
+    """A look at the catalogue, to be closed.
+
+    Raises:
+        StoreError: there is none, or it cannot be read.
+    """
+    from filingd.adapters.catalogue_reader import CatalogueReader
+    from filingd.core.layout import CATALOGUE_NAME
+
+    return CatalogueReader(settings.store.path / CATALOGUE_NAME)
 
 
 def shipped_config(name: str) -> Path:

@@ -37,6 +37,8 @@ COMMANDS: dict[str, Entry] = {
         "filingd.cli.status:status", "Show coverage as a calendar, open days with reasons, and lanes."
     ),
     "items": Entry("filingd.cli.items:items", "List, show or retry single items."),
+    "find": Entry("filingd.cli.find:find", "Show the filings of a company, and where each document lies."),
+    "cat": Entry("filingd.cli.cat:cat", "Write one document out of whatever holds it."),
     "changes": Entry(
         "filingd.cli.changes:changes", "Tell what was stored, replaced, sealed or forgotten, in order."
     ),

@@ -65,3 +65,19 @@ def check_digits(first_eight: str) -> int:
 def shown(number: str) -> str:
     """An enterprise number as people write it: `0403.101.811`."""
     return f"{number[:4]}.{number[4:7]}.{number[7:]}"
+
+
+def mistyped(text: str) -> str | None:
+    """The number that begins with the same eight digits and has right check digits, if that is all that is wrong with a text.
+
+    None if it is a number, or has not the shape of one.
+    """
+    bare = _bare(text)
+    if _DIGITS.fullmatch(bare) is None or enterprise_number(text) is not None:
+        return None
+    first_eight = bare.zfill(10)[:8]
+    return f"{first_eight}{check_digits(first_eight):02d}" if first_eight.startswith(_FIRST_DIGITS) else None
+
+
+def _bare(text: str) -> str:
+    return _PREFIX.sub("", _SEPARATORS.sub("", text))
