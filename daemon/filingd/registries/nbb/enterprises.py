@@ -77,7 +77,3 @@ def mistyped(text: str) -> str | None:
         return None
     first_eight = bare.zfill(10)[:8]
     return f"{first_eight}{check_digits(first_eight):02d}" if first_eight.startswith(_FIRST_DIGITS) else None
-
-
-def _bare(text: str) -> str:
-    return _PREFIX.sub("", _SEPARATORS.sub("", text))
