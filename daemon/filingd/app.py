@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import functools
 import os
 import signal
 import zlib
@@ -17,7 +18,7 @@ from msgspec.structs import replace
 from filingd import __version__
 from filingd.core import events
 from filingd.core.errors import ConfigError, DiskFaultError, StoreLockedError
-from filingd.core.layout import MANIFEST_NAME
+from filingd.core.layout import CATALOGUE_NAME, MANIFEST_NAME
 from filingd.core.limits import LaneState, restarted
 from filingd.core.model import FlowLimits, LaneSpec, ZipLimits
 from filingd.core.redaction import redact_text
@@ -26,7 +27,7 @@ from filingd.registries.nbb.routes import AUTHENTIC_QUERY, DEFAULT_OPERATIONS, I
 from filingd.registries.nbb.rules import NbbRules
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
     from pathlib import Path
 
     from filingd.adapters.lock import StoreLock
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from filingd.engine.repair import Repairer
     from filingd.engine.supervisor import Engine, Until
     from filingd.engine.verify import Verification, Verifier
-    from filingd.ports import Clock, HttpClient, Keys, Log, Manifest, Registry, Steps, Store
+    from filingd.ports import Catalogue, Clock, HttpClient, Keys, Log, Manifest, Registry, Steps, Store
     from filingd.settings import NbbSettings, ProductSettings, Settings
 
 KILL_VARIABLE = "FILINGD_KILL_AT"  # a crash rehearsal; see adapters.steps
@@ -230,15 +231,18 @@ async def build_engine(
     keys: Keys | None = None,
     key_problems: Mapping[str, str] | None = None,
     redacted: Callable[[str], str] = redact_text,
+    open_catalogue: Callable[[bool], Awaitable[Catalogue]] | None = None,
 ) -> Engine:
     """Wire the parts of a service together.
 
     `keys` are looked at while the engine runs, `key_problems` is what their first reading met. `redacted` takes every key
     out of a text that is written down.
+    Without `open_catalogue` the catalogue is left as it is: the next run brings it up.
     """
     from filingd.adapters.request_ids import RequestIds
     from filingd.engine.clock_watch import ClockWatch
     from filingd.engine.heartbeat import Heartbeat
+    from filingd.engine.indexer import Indexer
     from filingd.engine.key_watch import KeyWatch
     from filingd.engine.outcomes import Outcomes
     from filingd.engine.planner import Planner
@@ -312,6 +316,7 @@ async def build_engine(
             planner.wanted_groups,
         ),
         KeyWatch(keys, lanes, clock, log, key_problems) if keys is not None else None,
+        [Indexer(registry, store, manifest, open_catalogue, clock, log)] if open_catalogue else [],
     )
 
 
@@ -366,6 +371,18 @@ async def opened_store(
         store = DiskStore(settings.store.path, steps, anchored_names=anchored)
         stack.push_async_callback(store.close)
         yield store, manifest
+
+
+async def _opened_catalogue(settings: Settings, manifest: Manifest, begins_anew: bool) -> Catalogue:
+    """The catalogue without what was forgotten."""
+    from filingd.adapters import catalogue_schema
+    from filingd.adapters.catalogue import SqliteCatalogue
+    from filingd.engine.indexer import forgotten_by
+
+    path = settings.store.path / CATALOGUE_NAME
+    if begins_anew:
+        await asyncio.to_thread(catalogue_schema.remove, path)
+    return await SqliteCatalogue.open(path, forgotten=forgotten_by(await manifest.tombstones()))
 
 
 # ------------------------------------------------------------------------------------------ upkeep
@@ -585,6 +602,7 @@ async def _run_engine(
                 keys=KeyFiles(keyring),
                 key_problems=keyring.problems(),
                 redacted=lambda text: redact_text(text, keyring.values()),
+                open_catalogue=functools.partial(_opened_catalogue, settings, manifest),
             )  # fmt: skip
             manifest.outlast_full_disk(engine.room.outlast)
             supervisor = Supervisor(engine, settings.run.grace_period_s)

@@ -3,7 +3,7 @@ that runs on the fake and on the real thing."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
         Repeated,
         Totals,
     )
-    from filingd.core.errors import DiskFaultError, DiskFullError, StoreReplacedError
+    from filingd.core.errors import DiskFaultError, DiskFullError, FilingdError, StoreReplacedError
     from filingd.core.feed import FeedEvent
     from filingd.core.keys import KeyReading
     from filingd.core.limits import LaneState
@@ -43,11 +43,14 @@ if TYPE_CHECKING:
         Request,
         ResponseHead,
         State,
+        StoredBody,
         Verdict,
         Version,
     )
     from filingd.core.tombstones import Tombstone
     from filingd.core.watchlist import Reading, Terms
+
+T = TypeVar("T")
 
 
 class Clock(Protocol):
@@ -246,6 +249,14 @@ class Store(Protocol):
         """The member index of a stored zip; made anew from the zip if it is missing or damaged. None without the zip."""
         ...
 
+    async def look_into(
+        self, targets: Sequence[str], look: Callable[[int, StoredBody], T]
+    ) -> Sequence[T | FilingdError]:
+        """Let a function look at stored files, one after the other on a side thread: it is given the place in the list and
+        the file, which is opened when it is first read. For each what it returned, or the error that hit it.
+        """
+        ...
+
     async def size_bytes(self, target: str) -> int | None:
         """The size of a stored file, None if there is none."""
         ...
@@ -440,6 +451,18 @@ class Catalogue(Protocol):
         """The items that contributed, by key, and which version of each."""
         ...
 
+    async def versions_of(self, keys: Iterable[str]) -> Mapping[str, int]:
+        """Which version of each of these items contributed, of those that did."""
+        ...
+
+    async def followed(self) -> int | None:
+        """The last event of the manifest's feed that is dealt with in here; None before all that is stored was read once."""
+        ...
+
+    async def note_followed(self, seq: int | None) -> None:
+        """Remember that. What was contributed before is there as long as this is remembered."""
+        ...
+
     async def totals(self) -> Totals: ...
 
     async def close(self) -> None: ...
@@ -548,6 +571,14 @@ class Registry(Protocol):
 
         `supplements` are, by key, those items that exist of the `Judgement.supplements` of a judgement without them.
         `twin` is another group that is sealed with the same `core.seal.FINGERPRINT`: then this one cannot be.
+        """
+        ...
+
+    def contribution(self, version: Version, body: StoredBody) -> Contribution | None:
+        """What a stored body says of filings; None if items of this kind say nothing.
+
+        Raises:
+            FilingdError: the body is not what it should be.
         """
         ...
 

@@ -39,7 +39,7 @@ from filingd.settings import Settings
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from filingd.core.model import Judgement
+    from filingd.core.model import Judgement, StoredBody, Version
 
 PLAN = BodyPlan(max_bytes=1024 * 1024, accept=frozenset({"json"}))
 HEADERS = (("Accept", "application/json"),)
@@ -89,6 +89,9 @@ class DocumentRegistry:
         supplements: Mapping[str, Item] | None = None,
     ) -> Judgement | None:
         return None
+
+    def contribution(self, version: Version, body: StoredBody) -> None:
+        """These documents are nobody's filings."""
 
     def target(self, key: str) -> str:
         return f"{key[:12]}/{key[10:]}.json"

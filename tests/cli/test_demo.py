@@ -79,7 +79,7 @@ def test_45_days_are_sealed_within_a_minute_and_a_second_run_downloads_nothing(t
 def test_ctrl_c_ends_it_and_its_processes_in_order_and_the_next_run_goes_on(tmp_path: Path) -> None:
     with (tmp_path / "said").open("wb") as said:
         process = subprocess.Popen(
-            [str(FILINGD), "demo", "--days", "20"], cwd=tmp_path, stdout=said, stderr=said
+            [str(FILINGD), "demo", "--days", "45"], cwd=tmp_path, stdout=said, stderr=said
         )
     log = tmp_path / "demo-store" / "log" / "filingd.jsonl"
     wait_until(lambda: log.exists() and b'"item.stored"' in log.read_bytes(), "stored file")
@@ -89,7 +89,7 @@ def test_ctrl_c_ends_it_and_its_processes_in_order_and_the_next_run_goes_on(tmp_
     assert b'"daemon.stopped"' in log.read_bytes().splitlines()[-1]
     assert "Traceback" not in (tmp_path / "said").read_text()
     stored = {key for key, row in StoreView(tmp_path / "demo-store").items().items() if row.state == "stored"}
-    again = demo(tmp_path, "--days", "20")
+    again = demo(tmp_path, "--days", "45")
     assert again.returncode == 0, again.stdout + again.stderr
     everything = {
         key for key, row in StoreView(tmp_path / "demo-store").items().items() if row.state == "stored"
@@ -102,7 +102,7 @@ def test_ctrl_c_ends_it_and_its_processes_in_order_and_the_next_run_goes_on(tmp_
 def test_a_killed_demo_leaves_no_registry_behind(tmp_path: Path) -> None:
     with (tmp_path / "said").open("wb") as said:
         process = subprocess.Popen(
-            [str(FILINGD), "demo", "--days", "20"], cwd=tmp_path, stdout=said, stderr=said
+            [str(FILINGD), "demo", "--days", "45"], cwd=tmp_path, stdout=said, stderr=said
         )
     log = tmp_path / "demo-store" / "log" / "filingd.jsonl"
     wait_until(lambda: log.exists() and b'"item.stored"' in log.read_bytes(), "stored file")

@@ -66,7 +66,7 @@ def test_a_rebuilt_manifest_knows_what_the_old_one_knew_and_nothing_is_fetched_a
     mirror.store.check_agreement()
 
 
-def feed_of(mirror: Mirror) -> list[tuple[int, str, str]]:
+def feed_of(mirror: Mirror) -> list[tuple[int, int, str]]:
     with sqlite3.connect(mirror.store.root / "manifest.db") as connection:
         return [tuple(row) for row in connection.execute("SELECT seq, kind, subject FROM feed ORDER BY seq")]
 

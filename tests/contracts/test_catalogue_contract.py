@@ -661,3 +661,36 @@ TestCatalogueComparison = pytest.mark.slow(CatalogueComparison.TestCase)
 TestCatalogueComparison.settings = settings(max_examples=25, stateful_step_count=15, deadline=None)
 TestComparisonWithoutNameIndex = pytest.mark.slow(ComparisonWithoutNameIndex.TestCase)
 TestComparisonWithoutNameIndex.settings = settings(max_examples=8, stateful_step_count=15, deadline=None)
+
+
+# ---------------------------------------------------------------- how far it followed
+
+
+async def test_nothing_was_followed_before_that_is_noted(catalogue: Catalogue) -> None:
+    assert await catalogue.followed() is None
+    await catalogue.note_followed(7)
+    await catalogue.note_followed(2**60)
+    assert await catalogue.followed() == 2**60
+    await catalogue.note_followed(None)
+    assert await catalogue.followed() is None
+
+
+async def test_what_was_followed_is_remembered_with_what_was_contributed_before(tmp_path: Path) -> None:
+    first = await SqliteCatalogue.open(tmp_path / "catalogue.db")
+    await first.contribute(Contribution(a_source("references"), (a_filing(),)))
+    await first.note_followed(12)
+    await first.close()
+    second = await SqliteCatalogue.open(tmp_path / "catalogue.db")
+    assert (await second.followed(), second.began_anew) == (12, False)
+    assert await second.versions_of([a_source("references").key, "nbb/none"]) == {
+        a_source("references").key: 1
+    }
+    await second.close()
+
+
+async def test_the_versions_of_some_items_are_told_and_of_no_others(catalogue: Catalogue) -> None:
+    for leaf, version in (("references", 2), ("json", 1)):
+        await catalogue.contribute(Contribution(a_source(leaf, version=version), (a_filing(),)))
+    wanted = [a_source("references").key, a_source("pdf").key]
+    assert await catalogue.versions_of(wanted) == {a_source("references").key: 2}
+    assert await catalogue.versions_of([]) == {}

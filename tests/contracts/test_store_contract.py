@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
+    from filingd.core.model import StoredBody
     from filingd.ports import BodySink, Staged, Store
 
 TARGET = "nbb/authentic/2026/11/2026-11-20/json.zip"
@@ -133,6 +134,26 @@ async def test_the_body_that_is_replaced_is_kept_where_the_engine_says(store: St
     assert await store.files("") == [TARGET, "versions/nbb/json.1.zip"]
     assert await store.size_bytes(TARGET) == len(BODY)
     assert await store.size_bytes("versions/nbb/json.1.zip") == len(OTHER_BODY)
+
+
+async def test_stored_files_can_be_looked_into_and_each_has_its_own_outcome(store: Store) -> None:
+    await published(store, BODY)
+    await store.put_documents([("nbb/documents/one.json", b'{"n": 1}')])
+
+    def look(at: int, body: StoredBody) -> tuple[int, list[str], bytes]:
+        members = [member.name for member in body.members]
+        return at, members[:1], body.read(body.members[3]) if members else body.read()
+
+    zipped, missing, document = await store.look_into(
+        [TARGET, "nbb/none.zip", "nbb/documents/one.json"], look
+    )
+    assert zipped == (0, ["2026-00000000.json"], b'{"n": 3}' * 50)
+    assert isinstance(missing, DiskFaultError)
+    assert document == (2, [], b'{"n": 1}')
+
+
+async def test_a_file_that_is_not_read_is_not_opened_either(store: Store) -> None:
+    assert await store.look_into(["nbb/none.zip"], lambda at, _: at) == [0]
 
 
 async def test_a_kept_version_is_never_overwritten(store: Store) -> None:

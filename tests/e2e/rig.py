@@ -11,6 +11,7 @@ import msgspec
 
 from filingd.sandbox.settings import SandboxSettings
 from support import logcheck
+from support.catalogue import check_catalogue
 from support.daemon import (
     SANDBOX_KEYS,
     DaemonConfig,
@@ -126,6 +127,7 @@ class Rig:
         self.truth.check(self.store, which)
         self.store.check_sums(which)
         self.store.check_agreement()
+        check_catalogue(self.store)
         assert self.store.staging() == []
 
     def check_manners(self) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
+from fakes.catalogue import FakeCatalogue
 from fakes.clock import FakeClock
 from fakes.http import FakeHttp, Reply
 from fakes.log import FakeLog
@@ -19,6 +20,7 @@ from fakes.store import FakeStore
 from filingd.core.limits import LaneState, restarted
 from filingd.core.model import HOLDING_STATES, LEASED_STATES, FlowLimits, Item, State
 from filingd.engine.heartbeat import Heartbeat
+from filingd.engine.indexer import Indexer
 from filingd.engine.lane import Lane
 from filingd.engine.outcomes import Outcomes
 from filingd.engine.pacer import LanePacer
@@ -146,6 +148,9 @@ class EngineRig:
         self.manifest = FakeManifest()
         self.http = FakeHttp(respond)
         self.log = FakeLog()
+        self.catalogue = FakeCatalogue()
+        self.catalogues: list[FakeCatalogue] = []  # those that were opened, and how
+        self.opening: list[Exception] = []  # what opening the catalogue raises, one after the other
         self.manifest_port: Any = self.manifest
         self.store_port: Any = self.store
         self.http_port: Any = self.http
@@ -179,9 +184,18 @@ class EngineRig:
         self.engine = Engine(
             self.registry_port, store, self.manifest_port, clock, log, self.lanes, self.worker, self.planner,
             self.reconciler, self.rescue, self.room, heartbeat,
+            followers=[Indexer(registry, store, manifest, self._open_catalogue, clock, log)],
         )  # fmt: skip
         self.supervisor = Supervisor(self.engine, self._grace_period_s)
         return self.engine
+
+    async def _open_catalogue(self, begins_anew: bool) -> FakeCatalogue:
+        if self.opening:
+            raise self.opening.pop(0)
+        if begins_anew:
+            self.catalogue = FakeCatalogue()
+        self.catalogues.append(self.catalogue)
+        return self.catalogue
 
     def _lane(self, spec: Any) -> Lane:
         state = self.manifest.kept_lanes.get(spec.name) or LaneState(spec.name)

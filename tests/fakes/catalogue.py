@@ -39,6 +39,7 @@ class FakeCatalogue:
     def __init__(self, forgotten: Forgotten = NOTHING_FORGOTTEN) -> None:
         self.held: dict[str, Contribution] = {}
         self.forgotten = forgotten
+        self.followed_seq: int | None = None
         self.began_anew = True
 
     async def contribute(self, contribution: Contribution) -> Contributed:
@@ -123,6 +124,15 @@ class FakeCatalogue:
 
     async def sources(self, prefix: str = "") -> Mapping[str, int]:
         return {key: one.source.version for key, one in self.held.items() if key.startswith(prefix)}
+
+    async def versions_of(self, keys: Iterable[str]) -> Mapping[str, int]:
+        return {key: self.held[key].source.version for key in keys if key in self.held}
+
+    async def followed(self) -> int | None:
+        return self.followed_seq
+
+    async def note_followed(self, seq: int | None) -> None:
+        self.followed_seq = seq
 
     async def totals(self) -> Totals:
         return Totals(len(self.held), len(self._listings()), len(self._documents()))

@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from filingd.core.catalogue import Contribution, DocumentPlace, Filing, Source
 from filingd.core.kinds import NOTHING_KINDS
 from filingd.core.model import (
     FINISHED_STATES,
@@ -36,7 +37,7 @@ from filingd.core.seal import FINGERPRINT
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from filingd.core.model import Answer, Deferral, Holding, Verdict
+    from filingd.core.model import Answer, Deferral, Holding, StoredBody, Verdict, Version
     from filingd.ports import Companies
 
 DESK, CELLAR = "lib/desk", "lib/cellar"  # two lanes: what is in the reading room, and what must be fetched
@@ -133,6 +134,17 @@ class FakeRegistry:
         members = {leaf: len(holding.members or ()) for leaf, holding in holdings.items()}
         facts = {"members": members, FINGERPRINT: self.fingerprints.get(group), **self.facts}
         return Judgement(tuple(reasons), facts, tuple(refetch), (), tuple(needed), wants)
+
+    def contribution(self, version: Version, body: StoredBody) -> Contribution | None:
+        """A list holds a filing for each of its books, a text is a document of its shelf; an annex says nothing."""
+        shelf, leaf = version.key.split("/")[1:]
+        source = Source(version.key, version.number, version.path, self.name, shelf)
+        if shelf.startswith("annex-"):
+            return None
+        if leaf != "list":
+            return Contribution(source, places=(DocumentPlace(shelf, leaf, version.size_bytes),))
+        titles = [body.read(member).decode() for member in body.members]
+        return Contribution(source, tuple(Filing(shelf, enterprise_name=title) for title in titles))
 
     def target(self, key: str) -> str:
         return f"{key}.{'json' if self.is_documents else 'zip'}"

@@ -9,7 +9,8 @@ Bodies are examined by the real examiner, so reports, digests and member indexes
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import zlib
+from typing import TYPE_CHECKING, TypeVar
 
 from msgspec.structs import replace
 
@@ -17,14 +18,22 @@ from filingd.adapters.body import BodyExaminer
 from filingd.adapters.zipdirectory import read_directory, read_members
 from filingd.adapters.zipwalk import ZipRefusedError
 from filingd.core import steps as step
-from filingd.core.errors import DiskFaultError, DiskFullError, StoreError, StoreReplacedError
+from filingd.core.errors import (
+    DiskFaultError,
+    DiskFullError,
+    FilingdError,
+    StoreError,
+    StoreReplacedError,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from filingd.adapters.zipwalk import ZipWalk
-    from filingd.core.model import BodyPlan, BodyReport, Member, PartialRecord, QuarantineRecord
+    from filingd.core.model import BodyPlan, BodyReport, Member, PartialRecord, QuarantineRecord, StoredBody
     from filingd.ports import Staged, Steps
+
+T = TypeVar("T")
 
 _BUFFER_BYTES = 64 * 1024
 
@@ -34,6 +43,27 @@ class NoSteps:
 
     def reached(self, step: str) -> None:
         """Nobody is waiting for it."""
+
+
+class FakeBody:
+    """One published file."""
+
+    def __init__(self, store: FakeStore, target: str) -> None:
+        self._store = store
+        self._target = target
+
+    @property
+    def members(self) -> Sequence[Member]:
+        return self._store._members(self._target) or ()
+
+    def read(self, member: Member | None = None) -> bytes:
+        data = self._store.published.get(self._target)
+        if data is None:
+            raise DiskFaultError(f"There is no {self._target}.")
+        if member is None:
+            return data
+        packed = data[member.offset : member.offset + member.packed_bytes]
+        return zlib.decompress(packed, -zlib.MAX_WBITS) if member.method else packed
 
 
 class FakeStore:
@@ -126,6 +156,21 @@ class FakeStore:
 
     async def members(self, target: str) -> Sequence[Member] | None:
         self.may("members")
+        return self._members(target)
+
+    async def look_into(
+        self, targets: Sequence[str], look: Callable[[int, StoredBody], T]
+    ) -> Sequence[T | FilingdError]:
+        self.may("look_into")
+        return [self._look_into(at, target, look) for at, target in enumerate(targets)]
+
+    def _look_into(self, at: int, target: str, look: Callable[[int, StoredBody], T]) -> T | FilingdError:
+        try:
+            return look(at, FakeBody(self, _checked(target)))
+        except FilingdError as error:
+            return error
+
+    def _members(self, target: str) -> Sequence[Member] | None:
         data = self.published.get(_checked(target))
         if data is None:
             return None

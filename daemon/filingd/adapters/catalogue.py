@@ -245,6 +245,19 @@ class SqliteCatalogue:
         """See `ports.Catalogue`."""
         return cast("Mapping[str, int]", await self._ask(lambda queries: queries.sources(prefix)))
 
+    async def versions_of(self, keys: Iterable[str]) -> Mapping[str, int]:
+        """See `ports.Catalogue`."""
+        asked = list(keys)
+        return cast("Mapping[str, int]", await self._ask(lambda queries: queries.versions_of(asked)))
+
+    async def followed(self) -> int | None:
+        """See `ports.Catalogue`."""
+        return cast("int | None", await self._ask(Queries.followed))
+
+    async def note_followed(self, seq: int | None) -> None:
+        """See `ports.Catalogue`."""
+        await self._change(lambda statements: statements.note_followed(seq))
+
     async def totals(self) -> Totals:
         """See `ports.Catalogue`."""
         return cast("Totals", await self._ask(Queries.totals))

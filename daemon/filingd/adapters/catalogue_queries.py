@@ -63,6 +63,7 @@ _PARKED = f"""
 """
 _SOURCES = f"SELECT {_SOURCE} FROM sources WHERE id IN (SELECT value FROM json_each(?))"
 _VERSIONS = "SELECT key, version FROM sources WHERE key >= ? AND key < ?"
+_VERSIONS_OF = "SELECT key, version FROM sources WHERE key IN (SELECT value FROM json_each(?))"
 _OF_DAY = "SELECT spoken_of FROM sources WHERE family_id = ? AND published_on = ?"
 _TOTALS = "SELECT count(*), coalesce(sum(filings), 0), coalesce(sum(places), 0) FROM sources"
 
@@ -224,6 +225,15 @@ class Queries:
     def sources(self, prefix: str) -> Mapping[str, int]:
         """See `ports.Catalogue`."""
         return dict(self._connection.execute(_VERSIONS, (prefix, prefix + "\U0010ffff")).fetchall())
+
+    def versions_of(self, keys: Iterable[str]) -> Mapping[str, int]:
+        """See `ports.Catalogue`."""
+        return dict(self._connection.execute(_VERSIONS_OF, (json.dumps(list(keys)),)).fetchall())
+
+    def followed(self) -> int | None:
+        """See `ports.Catalogue`."""
+        found = self._connection.execute("SELECT followed_seq FROM progress").fetchone()
+        return int(found[0]) if found else None
 
     def totals(self) -> Totals:
         """See `ports.Catalogue`."""

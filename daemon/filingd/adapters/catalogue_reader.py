@@ -62,6 +62,10 @@ class CatalogueReader:
         with translated(self._path):
             return self._queries.sources(prefix)
 
+    def followed(self) -> int | None:
+        with translated(self._path):
+            return self._queries.followed()
+
     def totals(self) -> Totals:
         with translated(self._path):
             return self._queries.totals()

@@ -33,6 +33,8 @@ WAL_KEPT_BYTES = 64 * 1024 * 1024
 _DAMAGE_MARK = ".damaged"
 
 _TABLES = (
+    # How far the feed of the manifest was followed: one row, or none before everything stored was read once.
+    "CREATE TABLE progress (id INTEGER PRIMARY KEY CHECK (id = 1), followed_seq INTEGER NOT NULL)",
     "CREATE TABLE words (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE)",  # families, kinds, variants
     "CREATE TABLE traits (id INTEGER PRIMARY KEY, body TEXT NOT NULL UNIQUE)",
     "CREATE TABLE names (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE)",

@@ -79,6 +79,12 @@ class Statements(Queries):
         self._words.clear()
         self._traits.clear()
 
+    def note_followed(self, seq: int | None) -> None:
+        """See `ports.Catalogue`."""
+        self._connection.execute("DELETE FROM progress")
+        if seq is not None:
+            self._connection.execute("INSERT INTO progress (id, followed_seq) VALUES (1, ?)", (seq,))
+
     # --------------------------------------------------------------------------------------------- contributions
 
     def contribute(self, contribution: Contribution) -> Contributed:

@@ -66,6 +66,15 @@ class MemberReader:
             # As when a stored file is checked: neither a link nor a pipe under a final name is a body.
             self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
 
+    def size_bytes(self) -> int:
+        """The size of the whole file.
+
+        Raises:
+            DiskFaultError: the disk refused.
+        """
+        with disk_errors("look at", self._path):
+            return os.fstat(self._fd).st_size
+
     def read(self, place: MemberPlace) -> bytes:
         """A whole member, in memory.
 

@@ -20,8 +20,9 @@ from filingd.adapters.documents import DocumentWriter
 from filingd.adapters.layout import Layout, check_target
 from filingd.adapters.sidethread import SideThreads
 from filingd.adapters.staging import StagedBody, Workshop, feed_file, known_sizes
+from filingd.adapters.stored_body import OpenedBody
 from filingd.core import steps as step
-from filingd.core.errors import StoreError
+from filingd.core.errors import FilingdError, StoreError
 from filingd.core.model import PartialRecord
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from filingd.core.errors import DiskFaultError, DiskFullError, StoreReplacedError
-    from filingd.core.model import BodyPlan, BodyReport, Member, QuarantineRecord
+    from filingd.core.model import BodyPlan, BodyReport, Member, QuarantineRecord, StoredBody
     from filingd.ports import Staged, Steps
 
 T = TypeVar("T")
@@ -219,6 +220,24 @@ class DiskStore:
     def _members(self, target: str) -> Sequence[Member] | None:
         with disk_errors("read", self._layout.path(target)):
             return self._layout.read_members(target)
+
+    async def look_into(
+        self, targets: Sequence[str], look: Callable[[int, StoredBody], T]
+    ) -> Sequence[T | FilingdError]:
+        """See `ports.Store`."""
+        return await self._in_place(
+            lambda: [self._look_into(at, target, look) for at, target in enumerate(targets)]
+        )
+
+    def _look_into(self, at: int, target: str, look: Callable[[int, StoredBody], T]) -> T | FilingdError:
+        if self._closing.is_set():
+            return StoreError("The store is closed: filingd is stopping.")
+        path = self._layout.path(target)
+        try:
+            with disk_errors("read", path), OpenedBody(self._layout, target) as body:
+                return look(at, body)
+        except FilingdError as error:
+            return error
 
     async def size_bytes(self, target: str) -> int | None:
         """See `ports.Store`."""

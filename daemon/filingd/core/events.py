@@ -289,6 +289,26 @@ DAY_REOPENED = _event(
 DAY_OPEN = _event("day.open", (INFO, DEBUG), "A day was judged and is not complete, for other reasons than before.",
                   GROUP, REASONS, _maybe(FACTS))  # fmt: skip
 
+# ------------------------------------------------------------ the catalogue
+
+CATALOGUE_MADE = _event(
+    "catalogue.made", INFO, "The catalogue was made from all that is stored.",
+    Fact("sources", "integer", "items that say something of filings"),
+    Fact("filings", "integer", "records of filings"),
+    Fact("documents", "integer", "documents whose place is known"),
+)  # fmt: skip
+CATALOGUE_BEGUN_ANEW = _event(
+    "catalogue.begun_anew", WARNING, "The catalogue is made anew from the stored files; nothing is downloaded for it.", DETAIL
+)  # fmt: skip
+FILINGS_DIFFERED = _event(
+    "filings.differed", WARNING, "A dataset of a day was had again and speaks of other filings than before.",
+    GROUP, KEY, VERSION,
+    Fact("before", "integer", "records or documents in the body before"),
+    Fact("now", "integer", "in this one"),
+    Fact("vanished", "integer", "filings that are not in it any more"),
+    _maybe(Fact("first", "string", "the first of them")),
+)  # fmt: skip
+
 # ------------------------------------------------------------ alarms, room, verification
 
 ALARM_RAISED = _event(

@@ -237,6 +237,24 @@ class Member(msgspec.Struct, frozen=True):
     note: str | None = None
 
 
+class StoredBody(Protocol):
+    """One stored file, to be read on a side thread."""
+
+    @property
+    def members(self) -> Sequence[Member]:
+        """What is in a zip, in the order in which it lies there; nothing if it is no zip, or is not there."""
+        ...
+
+    def read(self, member: Member | None = None) -> bytes:
+        """A member, or the whole file.
+
+        Raises:
+            DiskFaultError: the disk refused.
+            FilingdError: it is not what was stored.
+        """
+        ...
+
+
 class BodyReport(msgspec.Struct, frozen=True):
     """What is known of a body after its last byte: counted, hashed, walked.
 

@@ -210,7 +210,8 @@ class LanePacer:
 
     def _park_end_s(self) -> float:
         now_at = self._clock.now()
-        return self._clock.monotonic() + opens_at(self._state, now_at) - now_at
+        # The difference first: added to an instant, seconds since the boot would lose what is below a microsecond.
+        return self._clock.monotonic() + (opens_at(self._state, now_at) - now_at)
 
     def _repace(self) -> None:
         limit = limit_of(self._state, self._calls_per_s, self._burst)

@@ -13,8 +13,9 @@ from filingd.core.errors import DiskFaultError, DiskFullError, FilingdError, Man
 from filingd.engine.defects import told
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterable, Mapping
+    from collections.abc import Coroutine, Iterable, Mapping, Sequence
 
+    from filingd.engine.following import Follower
     from filingd.engine.heartbeat import Heartbeat
     from filingd.engine.key_watch import KeyWatch
     from filingd.engine.lane import Lane
@@ -59,6 +60,7 @@ class Engine:
     room: RoomGate
     heartbeat: Heartbeat
     key_watch: KeyWatch | None = None
+    followers: Sequence[Follower] = ()
 
 
 class Supervisor:
@@ -180,6 +182,8 @@ class Supervisor:
         self._help(engine.planner.run(), "planner")
         self._help(engine.heartbeat.run(), "heartbeat")
         self._help(self._listen(), "listener")
+        for number, follower in enumerate(engine.followers):
+            self._help(follower.run(), f"follower {number}")
         self._sweep = asyncio.create_task(self._sweep_once(), name="sweep")
 
     def _help(self, work: Coroutine[Any, Any, None], name: str) -> None:
@@ -255,9 +259,16 @@ class Supervisor:
         is_swept = self._is_errand or (self._sweep is not None and self._sweep.done())
         if not is_swept or not self._engine.reconciler.is_idle:
             return False
-        if until is Until.SEALED:
-            return await self._is_sealed()
-        return await self._is_idle()
+        is_done = await (self._is_sealed() if until is Until.SEALED else self._is_idle())
+        return is_done and await self._is_followed()
+
+    async def _is_followed(self) -> bool:
+        """Whether nobody who follows has anything left to do. An errand is followed up by the next run."""
+        followers = () if self._is_errand else self._engine.followers
+        behind = [follower for follower in followers if not await follower.is_current()]
+        for follower in behind:
+            follower.wake()
+        return not behind
 
     async def _is_sealed(self) -> bool:
         groups = await self._engine.manifest.groups(f"{self._engine.registry.name}/")

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from filingd.core.model import BodyPlan, Deferral, Nothing, Stored, leaf_of
-from filingd.registries.nbb import answers
+from filingd.registries.nbb import answers, contributions
 from filingd.registries.nbb.enterprises import enterprise_number
+from filingd.registries.nbb.families import AUTHENTIC, IMPROVED_DATA
 from filingd.registries.nbb.question import Question
 from filingd.registries.nbb.requests import query
 from filingd.registries.nbb.routes import AUTHENTIC_QUERY, BY_ENTERPRISE, IMPROVED
@@ -25,7 +26,18 @@ from filingd.registries.nbb.words import shown
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from filingd.core.model import Answer, Attempt, BodyReport, Holding, Item, Judgement, Verdict
+    from filingd.core.catalogue import Contribution
+    from filingd.core.model import (
+        Answer,
+        Attempt,
+        BodyReport,
+        Holding,
+        Item,
+        Judgement,
+        StoredBody,
+        Verdict,
+        Version,
+    )
     from filingd.core.watchlist import Terms
     from filingd.registries.nbb.rules import NbbRules
 
@@ -100,6 +112,10 @@ class CompanyLine:
     def judge(self, *_: object) -> Judgement | None:
         """Nothing: what is known of a company is never complete."""
         return None
+
+    def contribution(self, version: Version, body: StoredBody) -> Contribution:
+        family = AUTHENTIC if leaf_of(version.key) == FILINGS else IMPROVED_DATA
+        return contributions.of_answer(family, version, body)
 
     def target(self, key: str) -> str:
         number = number_of(key)

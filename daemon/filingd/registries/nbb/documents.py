@@ -10,7 +10,8 @@ import re
 from typing import TYPE_CHECKING
 
 from filingd.core.model import BodyPlan, Deferral, Nothing, Stored, leaf_of
-from filingd.registries.nbb import answers
+from filingd.registries.nbb import answers, contributions
+from filingd.registries.nbb.families import AUTHENTIC
 from filingd.registries.nbb.question import Question
 from filingd.registries.nbb.requests import query
 from filingd.registries.nbb.routes import AUTHENTIC_QUERY
@@ -20,7 +21,18 @@ from filingd.registries.nbb.words import shown
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from filingd.core.model import Answer, Attempt, BodyReport, Holding, Item, Judgement, Verdict
+    from filingd.core.catalogue import Contribution
+    from filingd.core.model import (
+        Answer,
+        Attempt,
+        BodyReport,
+        Holding,
+        Item,
+        Judgement,
+        StoredBody,
+        Verdict,
+        Version,
+    )
     from filingd.registries.nbb.rules import NbbRules
 
 PREFIX = "nbb/documents"
@@ -104,6 +116,10 @@ class DocumentLine:
     def judge(self, *_: object) -> Judgement | None:
         """Nothing: no group of these is ever sealed."""
         return None
+
+    def contribution(self, version: Version, body: StoredBody) -> Contribution:  # noqa: ARG002 - its place says all
+        _, _, reference, kind = version.key.split("/")
+        return contributions.of_document(AUTHENTIC, version, reference, kind)
 
     def target(self, key: str) -> str:
         return target(key)

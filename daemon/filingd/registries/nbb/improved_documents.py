@@ -10,8 +10,9 @@ import re
 from typing import TYPE_CHECKING
 
 from filingd.core.model import BodyPlan, Deferral, State, Stored, leaf_of
-from filingd.registries.nbb import answers
+from filingd.registries.nbb import answers, contributions
 from filingd.registries.nbb.documents import HELD_WHOLE_BYTES, DocumentQuestion, folder_for
+from filingd.registries.nbb.families import IMPROVED_DATA
 from filingd.registries.nbb.payloads import CONVERTED, CORRECTED, EXTRACTED
 from filingd.registries.nbb.requests import query
 from filingd.registries.nbb.routes import IMPROVED, ONE_DOCUMENT
@@ -20,7 +21,18 @@ from filingd.registries.nbb.timeline import NO_ROUTE
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from filingd.core.model import Answer, Attempt, BodyReport, Holding, Item, Judgement, Verdict
+    from filingd.core.catalogue import Contribution
+    from filingd.core.model import (
+        Answer,
+        Attempt,
+        BodyReport,
+        Holding,
+        Item,
+        Judgement,
+        StoredBody,
+        Verdict,
+        Version,
+    )
     from filingd.registries.nbb.rules import NbbRules
 
 PREFIX = "nbb/improved-documents"
@@ -78,6 +90,10 @@ class ImprovedDocumentLine:
     def judge(self, *_: object) -> Judgement | None:
         """Nothing: the bank may improve a filing again at any time."""
         return None
+
+    def contribution(self, version: Version, body: StoredBody) -> Contribution:  # noqa: ARG002 - its place says all
+        _, _, reference, kind = version.key.split("/")
+        return contributions.of_document(IMPROVED_DATA, version, reference, "json", kind)
 
     def target(self, key: str) -> str:
         reference = key.split("/")[2]

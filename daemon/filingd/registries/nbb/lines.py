@@ -11,12 +11,13 @@ import re
 from typing import TYPE_CHECKING, Protocol
 
 from filingd.core.model import State, leaf_of
-from filingd.registries.nbb import answers, requests, sealing, timeline
+from filingd.registries.nbb import answers, contributions, requests, sealing, timeline
 from filingd.registries.nbb.days import DayQuestion
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from filingd.core.catalogue import Contribution
     from filingd.core.model import (
         Answer,
         Attempt,
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
         Holding,
         Item,
         Judgement,
+        StoredBody,
         Verdict,
+        Version,
     )
     from filingd.registries.nbb.rules import NbbRules
 
@@ -47,6 +50,8 @@ class Line(Protocol):
         twin: str | None,
         supplements: Mapping[str, Item] | None,
     ) -> Judgement | None: ...
+
+    def contribution(self, version: Version, body: StoredBody) -> Contribution | None: ...
 
     def target(self, key: str) -> str: ...
 
@@ -83,6 +88,9 @@ class DayLine:
         supplements: Mapping[str, Item] | None,
     ) -> Judgement | None:
         return sealing.judge(self._rules, group, holdings, now, twin, supplements)
+
+    def contribution(self, version: Version, body: StoredBody) -> Contribution:
+        return contributions.of_day(self._rules.family, version, body)
 
     def target(self, key: str) -> str:
         day = timeline.day_of(key).isoformat()

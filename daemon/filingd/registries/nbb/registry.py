@@ -19,6 +19,7 @@ from filingd.registries.nbb.routes import AUTHENTIC_QUERY, IMPROVED
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from filingd.core.catalogue import Contribution
     from filingd.core.model import (
         Answer,
         Attempt,
@@ -29,7 +30,9 @@ if TYPE_CHECKING:
         Item,
         Judgement,
         LaneSpec,
+        StoredBody,
         Verdict,
+        Version,
     )
     from filingd.registries.nbb.families import Family
     from filingd.registries.nbb.lines import Line
@@ -114,6 +117,9 @@ class NbbRegistry:
         supplements: Mapping[str, Item] | None = None,
     ) -> Judgement | None:
         return self._line(group).judge(group, holdings, now, twin, supplements)
+
+    def contribution(self, version: Version, body: StoredBody) -> Contribution | None:
+        return self._line(version.key).contribution(version, body)
 
     def target(self, key: str) -> str:
         return self._line(key).target(key)

@@ -1,0 +1,220 @@
+"""Keeps the catalogue: follows the feed of the manifest and lets each stored body say what it knows of filings.
+
+The catalogue is derived and remembers how far it followed, so nothing here has to be durable: what was missed is read at the
+next start, and a catalogue that is damaged, or that followed another manifest, is begun anew from the stored files.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from filingd.core import events
+from filingd.core.catalogue import CatalogueDamagedError, Contribution, Forgotten
+from filingd.core.errors import DiskFaultError, DiskFullError, FilingdError, UnavailableError
+from filingd.core.feed import FeedKind
+from filingd.core.model import HOLDING_STATES, group_of
+from filingd.core.tombstones import Tombstone
+from filingd.engine.following import rest
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+
+    from filingd.core.catalogue import Contributed
+    from filingd.core.feed import FeedEvent
+    from filingd.core.model import StoredBody, Version
+    from filingd.ports import Catalogue, Clock, Log, Manifest, Registry, Store
+
+_PAGE = 500
+_MEMBERS_AT_ONCE = 5_000  # what is held of contributions at a time
+_TROUBLE_PAUSE_S = 15.0
+_TROUBLE_TOLD_EVERY_S = 3600.0
+
+
+class Indexer:
+    """One task that keeps the catalogue up with the manifest."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        store: Store,
+        manifest: Manifest,
+        open_catalogue: Callable[[bool], Awaitable[Catalogue]],
+        clock: Clock,
+        log: Log,
+    ) -> None:
+        """`open_catalogue` opens it; told True, it begins anew whatever is there."""
+        self._registry = registry
+        self._store = store
+        self._manifest = manifest
+        self._open_catalogue = open_catalogue
+        self._clock = clock
+        self._log = log
+        self._after = -1  # the last event that was dealt with
+        self._wake = asyncio.Event()
+        self._trouble_told_s: float | None = None
+        self._is_in_trouble = False
+
+    async def is_current(self) -> bool:
+        """Whether everything that is recorded is in the catalogue, as far as the disk allows."""
+        return self._is_in_trouble or self._after >= await self._manifest.feed_head()
+
+    def wake(self) -> None:
+        """Something may have been recorded."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Follow the feed until cancelled."""
+        begins_anew = False
+        while True:
+            try:
+                catalogue = await self._open_catalogue(begins_anew)
+                try:
+                    await self._follow(catalogue)
+                finally:
+                    await catalogue.close()
+                begins_anew = True
+            except CatalogueDamagedError as error:
+                self._log.warning(events.CATALOGUE_BEGUN_ANEW, detail=str(error))
+                begins_anew = True
+            except (DiskFullError, DiskFaultError, UnavailableError) as error:
+                await self._outlast(error)
+
+    async def _outlast(self, error: FilingdError) -> None:
+        """The catalogue has to wait; nothing else does."""
+        now_s = self._clock.monotonic()
+        if self._trouble_told_s is None or now_s - self._trouble_told_s >= _TROUBLE_TOLD_EVERY_S:
+            self._trouble_told_s = now_s
+            self._log.error(events.ALARM_RAISED, kind="catalogue_failed", detail=str(error))
+        self._is_in_trouble = True
+        await self._clock.sleep(_TROUBLE_PAUSE_S)
+
+    # ------------------------------------------------------------------ following
+
+    async def _follow(self, catalogue: Catalogue) -> None:
+        """Return when the catalogue has to be begun anew, because it followed another feed than this."""
+        after, head = await catalogue.followed(), await self._manifest.feed_head()
+        if after is None:
+            after = await self._read_everything(catalogue, head)
+        while after <= head:
+            found = await self._manifest.feed(after, _PAGE)
+            if any(event.kind is FeedKind.BEGUN for event in found):
+                break
+            if found:
+                await self._take(catalogue, found)
+                after = found[-1].seq
+                await catalogue.note_followed(after)
+            self._after, self._is_in_trouble, self._trouble_told_s = after, False, None
+            if not found:
+                await rest(self._clock, self._wake)
+                head = await self._manifest.feed_head()
+        self._log.warning(events.CATALOGUE_BEGUN_ANEW, detail="It followed another manifest than this one.")
+
+    async def _read_everything(self, catalogue: Catalogue, head: int) -> int:
+        """Read all that is stored; what changes meanwhile is told after `head`, which is returned."""
+        after = ""
+        while page := await self._manifest.page(after, _PAGE, HOLDING_STATES):
+            after = page[-1].key
+            await self._read(catalogue, [item.key for item in page])
+        await catalogue.note_followed(head)
+        totals = await catalogue.totals()
+        self._log.info(
+            events.CATALOGUE_MADE, sources=totals.sources, filings=totals.filings, documents=totals.places
+        )
+        return head
+
+    async def _take(self, catalogue: Catalogue, found: Sequence[FeedEvent]) -> None:
+        """Of several events of an item the last one counts: what is read is what lies there now."""
+        last = {event.subject: event.kind for event in found}
+        gone = [key for key, kind in last.items() if kind in (FeedKind.LOST, FeedKind.REPLACED)]
+        stored = [key for key, kind in last.items() if kind in (FeedKind.STORED, FeedKind.REPLACED)]
+        replaced = [key for key in gone if last[key] is FeedKind.REPLACED]
+        await catalogue.drop(key for key in gone if last[key] is FeedKind.LOST)
+        if replaced:
+            await self._drop_rewritten(catalogue, replaced)
+        for event in await self._read(catalogue, stored):
+            self._tell(*event)
+        if FeedKind.FORGOTTEN in last.values():
+            await catalogue.forget(forgotten_by(await self._manifest.tombstones()))
+
+    async def _drop_rewritten(self, catalogue: Catalogue, keys: Sequence[str]) -> None:
+        """A body that was written again under the same number has its documents elsewhere than before."""
+        versions = await self._manifest.current_versions(keys)
+        held = await catalogue.versions_of(keys)
+        await catalogue.drop(
+            key for key, number in held.items() if key in versions and versions[key].number == number
+        )
+
+    # ------------------------------------------------------------------ reading
+
+    async def _read(
+        self, catalogue: Catalogue, keys: Collection[str]
+    ) -> list[tuple[Contribution, Contributed]]:
+        """Let the current bodies of these items contribute, unless they have; what came of it."""
+        versions = await self._manifest.current_versions(keys)
+        held = await catalogue.versions_of(versions)
+        new = [version for key, version in sorted(versions.items()) if held.get(key) != version.number]
+        done: list[tuple[Contribution, Contributed]] = []
+        for group in _in_groups(new):
+            contributions = await self._contributions(group)
+            outcomes = await asyncio.gather(*(catalogue.contribute(one) for one in contributions))
+            done += zip(contributions, outcomes, strict=True)
+        await self._bury([one for _, outcome in done for one in outcome.withheld])
+        return done
+
+    async def _contributions(self, versions: Sequence[Version]) -> list[Contribution]:
+        def look(at: int, body: StoredBody) -> Contribution | None:
+            return self._registry.contribution(versions[at], body)
+
+        looked = await self._store.look_into([version.path for version in versions], look)
+        found: list[Contribution] = []
+        for version, outcome in zip(versions, looked, strict=True):
+            if isinstance(outcome, FilingdError):
+                self._log.error(
+                    events.ALARM_RAISED, kind="not_catalogued", key=version.key, detail=str(outcome)
+                )
+            elif outcome is not None:
+                found.append(outcome)
+        return found
+
+    async def _bury(self, withheld: Sequence[str]) -> None:
+        """Filings that turned out to be of a forgotten enterprise are forgotten themselves."""
+        now = self._clock.now()
+        await self._manifest.bury(
+            [Tombstone(reference, False, now, "of a forgotten enterprise") for reference in withheld]
+        )
+
+    def _tell(self, contribution: Contribution, outcome: Contributed) -> None:
+        """Two fetches of the same day that speak of other filings are told, whichever of them is right."""
+        source, vanished = contribution.source, outcome.vanished
+        came = outcome.filings + outcome.places - outcome.filings_before - outcome.places_before
+        had_any = outcome.filings_before + outcome.places_before > 0
+        if source.published_on is None or not had_any or not (vanished or came):
+            return
+        self._log.warning(
+            events.FILINGS_DIFFERED, group=group_of(source.key), key=source.key, version=source.version,
+            before=outcome.filings_before + outcome.places_before, now=outcome.filings + outcome.places,
+            vanished=len(vanished), first=vanished[0] if vanished else None,
+        )  # fmt: skip
+
+
+def forgotten_by(tombstones: Sequence[Tombstone]) -> Forgotten:
+    """What the catalogue has to leave out."""
+    return Forgotten(
+        frozenset(each.subject for each in tombstones if not each.is_enterprise),
+        frozenset(each.subject for each in tombstones if each.is_enterprise),
+    )
+
+
+def _in_groups(versions: Sequence[Version]) -> Iterator[list[Version]]:
+    """Parts of a list that are read together; one that holds many members is a part by itself."""
+    group: list[Version] = []
+    members = 0
+    for version in versions:
+        if group and members + (version.member_count or 1) > _MEMBERS_AT_ONCE:
+            yield group
+            group, members = [], 0
+        group.append(version)
+        members += version.member_count or 1
+    if group:
+        yield group
