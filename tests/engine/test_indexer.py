@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from filingd.core.model import Request
+    from filingd.ports import Catalogue
 
 TITLE = "once upon a time"
 
@@ -194,6 +195,37 @@ async def test_a_shelf_that_turns_out_to_be_of_a_forgotten_house_is_buried_too()
     rig.catalogue.contribute = withhold  # type: ignore[method-assign, assignment]
     await rig.run()
     assert [each.subject for each in await rig.manifest.tombstones()] == ["shelf-1"]
+
+
+class Listener:
+    """Notes what came, and has so much to do when the catalogue is complete."""
+
+    def __init__(self, parts: int) -> None:
+        self.heard: list[str] = []
+        self.parts = parts
+        self.seen: list[int] = []
+
+    @property
+    def has_work(self) -> bool:
+        return self.parts > 0
+
+    def note(self, contribution: Contribution) -> None:
+        self.heard.append(contribution.source.key)
+
+    async def follow_up(self, catalogue: Catalogue) -> bool:
+        self.seen.append((await catalogue.totals()).sources)
+        self.parts = max(0, self.parts - 1)
+        return self.has_work
+
+
+async def test_an_audience_hears_of_all_that_comes_and_acts_when_the_catalogue_is_complete() -> None:
+    rig = EngineRig(FakeRegistry(shelves=2), lambda _: Reply(200, book(TITLE)))
+    await rig.run()
+    rig.catalogue = FakeCatalogue()
+    rig.audience = listener = Listener(parts=3)
+    await rig.run()
+    assert sorted(listener.heard) == sorted(rig.catalogue.held)
+    assert listener.seen[:3] == [4, 4, 4], "only of the whole, and to the end before the run is over"
 
 
 async def test_the_catalogue_is_closed_when_the_run_ends() -> None:

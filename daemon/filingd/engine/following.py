@@ -6,7 +6,8 @@ import asyncio
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from filingd.ports import Clock
+    from filingd.core.catalogue import Contribution
+    from filingd.ports import Catalogue, Clock
 
 _LOOK_S = 1.0  # another process may have recorded something
 
@@ -24,6 +25,23 @@ class Follower(Protocol):
 
     def wake(self) -> None:
         """Something may have been recorded."""
+        ...
+
+
+class Audience(Protocol):
+    """Who wants to know what comes into the catalogue, and acts on it when the catalogue is complete."""
+
+    @property
+    def has_work(self) -> bool:
+        """Whether there is something for `follow_up`, or will be."""
+        ...
+
+    def note(self, contribution: Contribution) -> None:
+        """The catalogue has something new."""
+        ...
+
+    async def follow_up(self, catalogue: Catalogue) -> bool:
+        """Do a part of what there is to do; whether something is left."""
         ...
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from filingd.core.catalogue import Contributed
     from filingd.core.feed import FeedEvent
     from filingd.core.model import StoredBody, Version
+    from filingd.engine.following import Audience
     from filingd.ports import Catalogue, Clock, Log, Manifest, Registry, Store
 
 _PAGE = 500
@@ -42,8 +43,10 @@ class Indexer:
         open_catalogue: Callable[[bool], Awaitable[Catalogue]],
         clock: Clock,
         log: Log,
+        audience: Audience | None = None,
     ) -> None:
-        """`open_catalogue` opens it; told True, it begins anew whatever is there."""
+        """`open_catalogue` opens it; told True, it begins anew whatever is there. `audience` hears of what comes into it."""
+        self._audience = audience
         self._registry = registry
         self._store = store
         self._manifest = manifest
@@ -57,7 +60,10 @@ class Indexer:
 
     async def is_current(self) -> bool:
         """Whether everything that is recorded is in the catalogue, as far as the disk allows."""
-        return self._is_in_trouble or self._after >= await self._manifest.feed_head()
+        if self._is_in_trouble:
+            return True
+        is_heard = self._audience is None or not self._audience.has_work
+        return is_heard and self._after >= await self._manifest.feed_head()
 
     def wake(self) -> None:
         """Something may have been recorded."""
@@ -105,10 +111,15 @@ class Indexer:
                 after = found[-1].seq
                 await catalogue.note_followed(after)
             self._after, self._is_in_trouble, self._trouble_told_s = after, False, None
-            if not found:
+            if not found and not await self._followed_up(catalogue):
                 await rest(self._clock, self._wake)
+            if not found:
                 head = await self._manifest.feed_head()
         self._log.warning(events.CATALOGUE_BEGUN_ANEW, detail="It followed another manifest than this one.")
+
+    async def _followed_up(self, catalogue: Catalogue) -> bool:
+        """Now that the catalogue is complete, let the audience act on it; whether it has more to do."""
+        return self._audience is not None and await self._audience.follow_up(catalogue)
 
     async def _read_everything(self, catalogue: Catalogue, head: int) -> int:
         """Read all that is stored; what changes meanwhile is told after `head`, which is returned."""
@@ -159,8 +170,14 @@ class Indexer:
             contributions = await self._contributions(group)
             outcomes = await asyncio.gather(*(catalogue.contribute(one) for one in contributions))
             done += zip(contributions, outcomes, strict=True)
+            self._say_new(contributions)
         await self._bury([one for _, outcome in done for one in outcome.withheld])
         return done
+
+    def _say_new(self, contributions: Sequence[Contribution]) -> None:
+        if self._audience is not None:
+            for contribution in contributions:
+                self._audience.note(contribution)
 
     async def _contributions(self, versions: Sequence[Version]) -> list[Contribution]:
         def look(at: int, body: StoredBody) -> Contribution | None:
