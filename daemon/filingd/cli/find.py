@@ -91,13 +91,13 @@ class Search:
             NameFragmentError: a part of a name has fewer than three letters.
             StoreError: the catalogue, or the manifest, cannot be read.
         """
-        from filingd.registries.nbb.documents import may_be_asked_for
         from filingd.registries.nbb.enterprises import enterprise_number, mistyped
+        from filingd.registries.nbb.payloads import reference_of
 
         number = enterprise_number(self._asked)
         if number is not None:
             return self._of_enterprise(number)
-        if may_be_asked_for(self._asked):
+        if reference_of(self._asked) == self._asked:
             return self._of_reference()
         meant = mistyped(self._asked)
         return self._of_name() if meant is None else self._of_mistyped(meant)
