@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 import pty
@@ -14,11 +15,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from filingd.adapters.catalogue import SqliteCatalogue
 from filingd.adapters.manifest_reader import ManifestReader
+from filingd.adapters.zipdirectory import read_members
 from filingd.cli.output_file import OutputFileError, new_content
+from filingd.core.catalogue import Contribution, Source
 from filingd.core.errors import ExitCode
+from filingd.core.layout import CATALOGUE_NAME
 from filingd.core.model import EMPTY_STATES
-from support.catalogued import DAY, catalogued_mirrors, fill_catalogue
+from filingd.registries.nbb.filings import places_in
+from support.catalogued import DAY, catalogued_mirrors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -201,17 +207,26 @@ def test_another_copy_is_taken_where_one_is_damaged_and_that_is_said(mirror: Cat
     body = zip_of(mirror, "json")
     with zipfile.ZipFile(body, "a") as archive:
         archive.writestr(path.name, whole)
-    catalogued_anew(mirror)
+    catalogue_anew(mirror, body)
     spoil(body, path.name)
     done = cat(mirror, reference, "json")
     assert (done.returncode, done.stdout) == (ExitCode.OK, whole)
     assert b"Another copy was sound and was taken." in done.stderr
 
 
-def catalogued_anew(mirror: Catalogued) -> None:
-    for path in mirror.root.glob("catalogue.db*"):
-        path.unlink()
-    fill_catalogue(mirror.root)
+def catalogue_anew(mirror: Catalogued, body: Path) -> None:
+    """Let the catalogue know what is in the day's json zip now."""
+    data = body.read_bytes()
+    members = read_members(lambda at, count: data[at : at + count], len(data))
+    path = body.relative_to(mirror.root).as_posix()
+    source = Source(f"nbb/authentic/{DAY}/json", 99, path, "nbb/authentic", DAY)
+
+    async def contribute() -> None:
+        catalogue = await SqliteCatalogue.open(mirror.root / CATALOGUE_NAME)
+        await catalogue.contribute(Contribution(source, places=places_in("json", members)))
+        await catalogue.close()
+
+    asyncio.run(contribute())
 
 
 def test_a_zip_that_was_written_again_is_looked_into_before_the_catalogue_knows(mirror: Catalogued) -> None:

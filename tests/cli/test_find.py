@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sqlite3
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -149,6 +151,29 @@ def test_what_was_forgotten_is_said_to_be(mirror: Catalogued, tmp_path: Path) ->
     assert (
         "2026-99999999 was forgotten on an operator's order at 2026-11-18 11:06 UTC (order 12)." in said.err
     )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("statement", "told"),
+    [
+        ("DELETE FROM progress", "The catalogue is being made from the stored files"),
+        (
+            "UPDATE progress SET followed_seq = followed_seq - 7",
+            "The catalogue is 7 events behind the manifest",
+        ),
+    ],
+)
+def test_a_catalogue_that_is_not_complete_is_named_as_the_cause(
+    mirror: Catalogued, tmp_path: Path, statement: str, told: str
+) -> None:
+    spoiled = mirror.copy(tmp_path / "copy")
+    assert "behind" not in spoiled.run("find", "2026-99999999").err
+    with contextlib.closing(
+        sqlite3.connect(spoiled.root / "catalogue.db", isolation_level=None)
+    ) as connection:
+        connection.execute(statement)
+    assert told in spoiled.run("find", "2026-99999999").err
 
 
 @pytest.mark.slow

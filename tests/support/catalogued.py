@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import zipfile
 from typing import TYPE_CHECKING, Any
 
-from filingd.adapters.catalogue import SqliteCatalogue
 from filingd.adapters.manifest_reader import ManifestReader
-from filingd.adapters.zipdirectory import read_members
-from filingd.core.catalogue import Contribution, DocumentPlace, Source
-from filingd.core.layout import CATALOGUE_NAME
-from filingd.core.model import HOLDING_STATES, Version
-from filingd.registries.nbb.filings import filings_in, places_in
 from support.daemon import SANDBOX_KEYS
 from support.mirror import INSTANT, Mirror, Said, filingd
 from support.sandbox import SandboxProcess
@@ -74,7 +67,6 @@ def catalogued_mirrors(folder: Path) -> Iterator[Catalogued]:
         whole = _members(sandbox)
         absent = _leave_out_documents(sandbox)
         mirror.fill()
-        fill_catalogue(mirror.config.store_path)
         made = Catalogued(mirror, whole)
         assert made.documents_by_themselves(), "the sandbox was to serve one document by itself"
         with ManifestReader(mirror.config.store_path / "manifest.db") as manifest:
@@ -99,42 +91,3 @@ def _leave_out_documents(sandbox: SandboxProcess) -> str:
 
 def _members(sandbox: SandboxProcess) -> dict[str, str]:
     return dict(sandbox.admin.day(DAY, members=True)["datasets"]["json"]["members"])
-
-
-def fill_catalogue(root: Path) -> None:
-    """Let every stored item say what it knows of filings."""
-    asyncio.run(_fill(root, _contributions(root)))
-
-
-async def _fill(root: Path, contributions: list[Contribution]) -> None:
-    catalogue = await SqliteCatalogue.open(root / CATALOGUE_NAME)
-    for one in contributions:
-        await catalogue.contribute(one)
-    await catalogue.close()
-
-
-def _contributions(root: Path) -> list[Contribution]:
-    with ManifestReader(root / "manifest.db") as manifest:
-        stored = manifest.page("", 10_000, HOLDING_STATES)
-        versions = manifest.current_versions(item.key for item in stored)
-    return [_contribution(root, version) for version in versions.values()]
-
-
-def _contribution(root: Path, version: Version) -> Contribution:
-    _, family, group, leaf = version.key.split("/")
-    is_day = family != "documents"
-    source = Source(
-        version.key, version.number, version.path,
-        f"nbb/{family}" if is_day else "nbb/authentic", group if is_day else None,
-    )  # fmt: skip
-    if not is_day:
-        place = DocumentPlace(group, leaf, version.size_bytes, packed_bytes=version.size_bytes)
-        return Contribution(source, places=(place,))
-    path = root / version.path
-    if leaf != "references":
-        body = path.read_bytes()
-        members = read_members(lambda at, count: body[at : at + count], len(body))
-        return Contribution(source, places=places_in(leaf, members))
-    with zipfile.ZipFile(path) as archive:
-        found = [filings_in(archive.read(name), name=name, member=name) for name in archive.namelist()]
-    return Contribution(source, tuple(one for group in found for one in group))

@@ -171,7 +171,7 @@ class Holdings:
         entry = self._catalogue.entry(self._reference)
         if entry is None:
             yield f"No filing {self._reference} is known here."
-            yield from causes(self._settings, {self._reference})
+            yield from causes(self._settings, self._catalogue, {self._reference})
             return
         filing = filing_of(entry)
         facts = ", ".join(filter(None, (filing.name, filing.model)))

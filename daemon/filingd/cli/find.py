@@ -177,7 +177,7 @@ class Search:
     def _causes(self, subject: str) -> Iterator[str]:
         from filingd.cli.not_found import causes
 
-        return causes(self._settings, {subject})
+        return causes(self._settings, self._catalogue, {subject})
 
 
 def _report(asked: str, understood_as: Any, **found: Any) -> FindReport:

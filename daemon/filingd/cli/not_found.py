@@ -10,13 +10,14 @@ from filingd.cli.options import opened_manifest
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
+    from filingd.adapters.catalogue_reader import CatalogueReader
     from filingd.adapters.manifest_reader import ManifestReader
     from filingd.cli.find_report import FilingReport
     from filingd.core.model import Item
     from filingd.settings import Settings
 
 
-def causes(settings: Settings, subjects: Collection[str]) -> Iterator[str]:
+def causes(settings: Settings, catalogue: CatalogueReader, subjects: Collection[str]) -> Iterator[str]:
     """What is known of subjects (references, numbers of enterprises) that the catalogue does not know.
 
     Raises:
@@ -24,6 +25,7 @@ def causes(settings: Settings, subjects: Collection[str]) -> Iterator[str]:
     """
     with opened_manifest(settings) as manifest:
         yield from _forgotten(manifest, subjects)
+        yield from _behind(manifest, catalogue)
     if settings.nbb is not None:
         yield f"This mirror holds what was published since {settings.nbb.since}; `filingd status` shows which days are complete."
 
@@ -33,6 +35,14 @@ def _forgotten(manifest: ManifestReader, subjects: Collection[str]) -> Iterator[
         if tombstone.subject in subjects:
             why = f" ({tombstone.reason})" if tombstone.reason else ""
             yield f"{tombstone.subject} was forgotten on an operator's order at {iso_minute(tombstone.buried_at)}{why}."
+
+
+def _behind(manifest: ManifestReader, catalogue: CatalogueReader) -> Iterator[str]:
+    followed, head = catalogue.followed(), manifest.feed_head()
+    if followed is None:
+        yield "The catalogue is being made from the stored files and is not complete yet: a running daemon completes it."
+    elif followed < head:
+        yield f"The catalogue is {head - followed:,} events behind the manifest: a running daemon brings it up within seconds."
 
 
 def why_without_document(
