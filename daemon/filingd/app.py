@@ -35,11 +35,23 @@ if TYPE_CHECKING:
     from filingd.adapters.manifest import SqliteManifest
     from filingd.adapters.secrets import Keyring
     from filingd.core.model import Item
+    from filingd.engine.following import Follower
     from filingd.engine.lane import Lane
     from filingd.engine.repair import Repairer
     from filingd.engine.supervisor import Engine, Until
     from filingd.engine.verify import Verification, Verifier
-    from filingd.ports import Catalogue, Clock, HttpClient, Keys, Log, Manifest, Registry, Steps, Store
+    from filingd.ports import (
+        Catalogue,
+        Clock,
+        Commands,
+        HttpClient,
+        Keys,
+        Log,
+        Manifest,
+        Registry,
+        Steps,
+        Store,
+    )
     from filingd.settings import NbbSettings, ProductSettings, Settings
 
 KILL_VARIABLE = "FILINGD_KILL_AT"  # a crash rehearsal; see adapters.steps
@@ -232,12 +244,13 @@ async def build_engine(
     key_problems: Mapping[str, str] | None = None,
     redacted: Callable[[str], str] = redact_text,
     open_catalogue: Callable[[bool], Awaitable[Catalogue]] | None = None,
+    commands: Commands | None = None,
 ) -> Engine:
     """Wire the parts of a service together.
 
     `keys` are looked at while the engine runs, `key_problems` is what their first reading met. `redacted` takes every key
     out of a text that is written down.
-    Without `open_catalogue` the catalogue is left as it is: the next run brings it up.
+    Without `open_catalogue` the catalogue is left as it is, and without `commands` no hook is run: the next run catches up.
     """
     from filingd.adapters.request_ids import RequestIds
     from filingd.engine.clock_watch import ClockWatch
@@ -316,7 +329,10 @@ async def build_engine(
             planner.wanted_groups,
         ),
         KeyWatch(keys, lanes, clock, log, key_problems) if keys is not None else None,
-        [Indexer(registry, store, manifest, open_catalogue, clock, log)] if open_catalogue else [],
+        [
+            *([Indexer(registry, store, manifest, open_catalogue, clock, log)] if open_catalogue else []),
+            *(_hooks(settings, manifest, commands, clock, log) if commands else []),
+        ],
     )
 
 
@@ -337,6 +353,18 @@ async def _lanes(
         pacer = LanePacer(spec, restarted(state), clock, manifest.save_lane)
         lanes[spec.name] = Lane(spec, pacer, manifest, clock, log, steps)
     return lanes
+
+
+def _hooks(
+    settings: Settings, manifest: Manifest, commands: Commands, clock: Clock, log: Log
+) -> list[Follower]:
+    from filingd.engine.hooks import Hook
+
+    hooks = settings.hooks
+    return [
+        Hook(name, command, hooks.timeout_s, manifest, commands, clock, log)
+        for name, command in hooks.by_name.items()
+    ]
 
 
 def locked_store(settings: Settings, clock: Clock) -> StoreLock:
@@ -589,6 +617,7 @@ async def _run_engine(
     clock: Clock,
     log: StatusLog,
 ) -> None:
+    from filingd.adapters.commands import CommandRunner
     from filingd.adapters.secrets import KeyFiles
     from filingd.engine.supervisor import Supervisor
 
@@ -603,6 +632,7 @@ async def _run_engine(
                 key_problems=keyring.problems(),
                 redacted=lambda text: redact_text(text, keyring.values()),
                 open_catalogue=functools.partial(_opened_catalogue, settings, manifest),
+                commands=CommandRunner(),
             )  # fmt: skip
             manifest.outlast_full_disk(engine.room.outlast)
             supervisor = Supervisor(engine, settings.run.grace_period_s)

@@ -345,6 +345,14 @@ class Manifest(Protocol):
         """The number of the last event, 0 if there is none."""
         ...
 
+    async def cursors(self) -> Mapping[str, int]:
+        """How far those who follow the feed have come, by name."""
+        ...
+
+    async def save_cursor(self, name: str, seq: int) -> None:
+        """Remember how far one of them has come."""
+        ...
+
     async def tombstones(self) -> Sequence[Tombstone]:
         """What must not be had again, by subject."""
         ...
@@ -358,6 +366,17 @@ class Manifest(Protocol):
         ...
 
     async def close(self) -> None: ...
+
+
+class Commands(Protocol):
+    """Runs an operator's commands, aside."""
+
+    async def run(self, command: Sequence[str], text: bytes, timeout_s: float) -> str | None:
+        """Run a command with `text` on its standard input; None if it succeeded, otherwise what happened, in words.
+
+        Cancelled, it ends the command and everything that it began.
+        """
+        ...
 
 
 class Keys(Protocol):

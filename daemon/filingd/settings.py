@@ -221,6 +221,37 @@ class TransferSettings(_Section, frozen=True):
     ] = field(default=units.parse_size("64 MiB"), name="zip_ratio_floor")
 
 
+class HookSettings(_Section, frozen=True):
+    """Commands that are run for what happens in the mirror, one at a time and in order, each with the event as JSON on
+    its standard input. One that fails, or takes too long, is run again for the same event until it succeeds."""
+
+    on_stored: Annotated[
+        tuple[str, ...],
+        _says("For each body that was stored or replaced. The command and its arguments; [] for none."),
+    ] = ()
+    on_sealed: Annotated[
+        tuple[str, ...], _says("For each day that was sealed. The command and its arguments; [] for none.")
+    ] = ()
+    timeout_s: Annotated[
+        Seconds, _says("How long a command may take before it is ended and counts as failed.")
+    ] = field(default=units.parse_duration("60 s"), name="timeout")
+
+    @property
+    def by_name(self) -> dict[str, tuple[str, ...]]:
+        """The commands that there are."""
+        commands = {"on_stored": self.on_stored, "on_sealed": self.on_sealed}
+        return {name: command for name, command in commands.items() if command}
+
+    def problems(self) -> Iterator[Problem]:
+        """Rules between the fields."""
+        for name, command in self.by_name.items():
+            if not command[0].startswith("/"):
+                remedy = "the command is no absolute path; write one, such as /usr/local/bin/on-sealed"
+                yield Problem(name, remedy, written(list(command)))
+            elif any("\0" in word for word in command):
+                yield Problem(name, "a word of the command holds a NUL; remove it", written(list(command)))
+
+
 class ProductSettings(_Section, frozen=True):
     """One subscription: its keys and its pace."""
 
@@ -585,6 +616,9 @@ class Settings(_Section, frozen=True):
     run: Annotated[RunSettings, _says("The daemon's own rhythm.")] = field(default_factory=RunSettings)
     transfer: Annotated[TransferSettings, _says("Bounds on what may arrive.")] = field(
         default_factory=TransferSettings
+    )
+    hooks: Annotated[HookSettings, _says("Commands that are run for what happens.")] = field(
+        default_factory=HookSettings
     )
     nbb: Annotated[NbbSettings | None, _says("The mirror of NBB CBSO (Belgium).")] = None
 

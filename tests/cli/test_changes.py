@@ -22,9 +22,10 @@ import pytest
 from filingd.adapters.feed_follower import MOST_FAILED_LOOKS, FeedFollower
 from filingd.adapters.manifest_commands import ManifestBuilder, ManifestWriter
 from filingd.adapters.manifest_schema import SIDE_FILES
-from filingd.cli import change_line
-from filingd.cli.change_line import change_of, line_of
+from filingd.cli import changes
 from filingd.cli.stream import _parts
+from filingd.core import change_line
+from filingd.core.change_line import change_of, line_of
 from filingd.core.errors import ExitCode, StoreError
 from filingd.core.feed import FeedEvent, FeedKind
 from filingd.core.model import Change, Group, Item, State, Version
@@ -183,7 +184,7 @@ def test_every_kind_of_event_is_told_in_order_with_what_is_known_of_its_body(sta
 def test_every_line_fits_the_schema(stage: Stage) -> None:
     every_kind(stage)
     schema = stage.changes("--schema").json
-    assert schema == change_line.schema()
+    assert schema == changes.schema()
     for line in stage.changes().out.splitlines():
         jsonschema.validate(json.loads(line), schema)
 
@@ -418,6 +419,6 @@ def test_the_page_about_the_feed_names_every_kind_and_field_and_its_examples_fit
         assert f"| `{kind}` |" in page
     examples = page.partition("```json\n")[2].partition("```")[0].splitlines()
     for example in examples:
-        jsonschema.validate(json.loads(example), change_line.schema())
+        jsonschema.validate(json.loads(example), changes.schema())
     named = set().union(*(json.loads(example) for example in examples)) | {"subject"}
-    assert named == set(change_line.schema()["$defs"]["ChangeLine"]["properties"])
+    assert named == set(changes.schema()["$defs"]["ChangeLine"]["properties"])

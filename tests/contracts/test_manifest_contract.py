@@ -544,3 +544,11 @@ async def test_what_is_buried_is_remembered_and_told_once(manifest: Manifest) ->
         (FeedKind.FORGOTTEN, "2026-00999001", 0),
         (FeedKind.FORGOTTEN, "0403101811", 0),
     ]
+
+
+async def test_a_cursor_is_kept_for_each_who_follows(manifest: Manifest) -> None:
+    assert await manifest.cursors() == {}
+    await manifest.save_cursor("hooks.on_sealed", 4)
+    await manifest.save_cursor("hooks.on_stored", 2**60)
+    await manifest.save_cursor("hooks.on_sealed", 5)
+    assert await manifest.cursors() == {"hooks.on_sealed": 5, "hooks.on_stored": 2**60}

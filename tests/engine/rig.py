@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from filingd.core.model import Request
-    from filingd.engine.following import Audience
+    from filingd.engine.following import Audience, Follower
 
 KEY = "lib/shelf-1/list"
 GROUP = "lib/shelf-1"
@@ -152,6 +152,7 @@ class EngineRig:
         self.catalogue = FakeCatalogue()
         self.catalogues: list[FakeCatalogue] = []  # those that were opened, and how
         self.audience: Audience | None = None
+        self.more_followers: Callable[[], list[Follower]] = list
         self.opening: list[Exception] = []  # what opening the catalogue raises, one after the other
         self.manifest_port: Any = self.manifest
         self.store_port: Any = self.store
@@ -186,7 +187,8 @@ class EngineRig:
         self.engine = Engine(
             self.registry_port, store, self.manifest_port, clock, log, self.lanes, self.worker, self.planner,
             self.reconciler, self.rescue, self.room, heartbeat,
-            followers=[Indexer(registry, store, manifest, self._open_catalogue, clock, log, self.audience)],
+            followers=[Indexer(registry, store, manifest, self._open_catalogue, clock, log, self.audience),
+                       *self.more_followers()],
         )  # fmt: skip
         self.supervisor = Supervisor(self.engine, self._grace_period_s)
         return self.engine

@@ -25,6 +25,7 @@ class FakeManifest:
     def __init__(self, clock_now: Callable[[], float] = lambda: 0.0) -> None:
         self._clock_now = clock_now
         self.kept_feed = [FeedEvent(1, 0.0, FeedKind.BEGUN, "")]
+        self.kept_cursors: dict[str, int] = {}
         self.kept_tombstones: dict[str, Tombstone] = {}
         self.rows: dict[str, Item] = {}
         self.kept_versions: dict[str, dict[int, Version]] = {}
@@ -142,6 +143,14 @@ class FakeManifest:
     async def feed_head(self) -> int:
         self._require_open()
         return self.kept_feed[-1].seq
+
+    async def cursors(self) -> Mapping[str, int]:
+        self._require_open()
+        return dict(self.kept_cursors)
+
+    async def save_cursor(self, name: str, seq: int) -> None:
+        self._before_write()
+        self.kept_cursors[name] = seq
 
     async def tombstones(self) -> Sequence[Tombstone]:
         self._require_open()

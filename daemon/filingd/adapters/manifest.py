@@ -311,6 +311,13 @@ class SqliteManifest:
     async def feed_head(self) -> int:
         return cast("int", await self._ask(Queries.feed_head))
 
+    async def cursors(self) -> Mapping[str, int]:
+        return cast("Mapping[str, int]", await self._ask(Queries.cursors))
+
+    async def save_cursor(self, name: str, seq: int) -> None:
+        """See `ports.Manifest`."""
+        await self._write(lambda statements: statements.save_cursor(name, seq))
+
     async def tombstones(self) -> Sequence[Tombstone]:
         return cast("Sequence[Tombstone]", await self._ask(Queries.tombstones))
 

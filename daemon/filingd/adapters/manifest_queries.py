@@ -225,6 +225,9 @@ class Queries:
         (head,) = self._connection.execute("SELECT max(seq) FROM feed").fetchone()
         return int(head or 0)
 
+    def cursors(self) -> dict[str, int]:
+        return dict(self._connection.execute("SELECT name, seq FROM cursors").fetchall())
+
     def tombstones(self) -> list[Tombstone]:
         return [tombstone_from(row) for row in self._connection.execute(TOMBSTONES).fetchall()]
 

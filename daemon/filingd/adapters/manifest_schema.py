@@ -125,6 +125,7 @@ _VERSION_2 = (
         buried_ms INTEGER NOT NULL,
         reason TEXT NOT NULL
     ) WITHOUT ROWID""",
+    "CREATE TABLE cursors (name TEXT NOT NULL PRIMARY KEY, seq INTEGER NOT NULL) WITHOUT ROWID",
     "INSERT INTO feed (seq, at_ms, kind, subject, version) VALUES (1, 0, 0, '', 0)",
     # 2 and 3 hold a body.
     """INSERT INTO feed (at_ms, kind, subject, version)

@@ -252,6 +252,10 @@ class Statements(Queries):
         self._write(_WRITE_TOMBSTONES, list(rows.values()))
         self._tell([Told(FeedKind.FORGOTTEN, subject) for subject in rows])
 
+    def save_cursor(self, name: str, seq: int) -> None:
+        """See `ports.Manifest`."""
+        self._connection.execute("REPLACE INTO cursors (name, seq) VALUES (?, ?)", (name, seq))
+
     def begin_feed(self, after: int) -> None:
         """Begin the feed (anew), with numbers above any that were used."""
         self._connection.execute("DELETE FROM feed")

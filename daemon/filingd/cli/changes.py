@@ -6,7 +6,7 @@ Reads the manifest only, without a lock, while a daemon runs and without one.
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -76,7 +76,7 @@ class Telling:
 
     def tell(self, write: Callable[[Iterable[bytes]], None]) -> None:
         """All that there is now, a batch at a time."""
-        from filingd.cli.change_line import line_of
+        from filingd.core.change_line import line_of
 
         while batch := self.follower.read(self.told, min(self.left, BATCH_EVENTS)):
             write([line_of(one.event, one.version) for one in batch])
@@ -108,6 +108,12 @@ def _write_at_once(lines: Iterable[bytes]) -> None:
 def _schema_text() -> str:
     import json
 
-    from filingd.cli.change_line import schema
-
     return json.dumps(schema(), indent=2)
+
+
+def schema() -> dict[str, Any]:
+    """JSON Schema (2020-12) of a line."""
+    from filingd.cli.schemas import schema_of
+    from filingd.core.change_line import ChangeLine
+
+    return schema_of(ChangeLine, "one line of filingd changes")

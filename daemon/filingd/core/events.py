@@ -309,6 +309,17 @@ FILINGS_DIFFERED = _event(
     _maybe(Fact("first", "string", "the first of them")),
 )  # fmt: skip
 
+# ------------------------------------------------------------ hooks
+
+HOOK_FAILED = _event(
+    "hook.failed", WARNING, "The command of a hook failed; it is run again for the same event.",
+    Fact("hook", "string", "which: on_stored or on_sealed"),
+    Fact("seq", "integer", "the number of the event"),
+    Fact("failures", "integer", "failures in a row"),
+    Fact("again_at", "instant", "when it is run again"),
+    DETAIL,
+)  # fmt: skip
+
 # ------------------------------------------------------------ alarms, room, verification
 
 ALARM_RAISED = _event(

@@ -1,20 +1,26 @@
-"""One line of `filingd changes`, as a value. Fields may be added; they are never renamed or removed."""
+"""An event of the feed as consumers get it: a line of `filingd changes`, or what a hook reads.
+
+Fields may be added; they are never renamed or removed.
+"""
 
 from __future__ import annotations
 
 import datetime as dt
-from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import msgspec
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType
 
-from filingd.cli.schemas import says as _says
-from filingd.cli.schemas import schema_of
 from filingd.core.feed import FeedKind
 
 if TYPE_CHECKING:
     from filingd.core.feed import FeedEvent
     from filingd.core.model import Version
+
+
+def _says(meaning: str) -> Meta:
+    return Meta(description=meaning)
+
 
 _OF_ITEMS = frozenset({FeedKind.STORED, FeedKind.REPLACED, FeedKind.LOST})
 _OF_GROUPS = frozenset({FeedKind.SEALED, FeedKind.REOPENED})
@@ -55,11 +61,6 @@ class ChangeLine(Struct, frozen=True):
     sha256: Annotated[
         str | UnsetType, _says("its SHA-256, hexadecimal: tells whether `path` still holds this body")
     ] = UNSET
-
-
-def schema() -> dict[str, Any]:
-    """JSON Schema (2020-12) of a line."""
-    return schema_of(ChangeLine, "one line of filingd changes")
 
 
 def line_of(event: FeedEvent, version: Version | None) -> bytes:
