@@ -26,6 +26,7 @@ BENCHMARKS = {
     "limiter": "Limiter",
     "command_line": "Command line",
     "catalogue": "Catalogue",
+    "use": "Use",
 }
 PEERS = (("nginx", "-v"), ("curl", "--version"), ("aria2c", "--version"),
          ("rclone", "version"), ("unzip", "-v"), ("openssl", "version"))  # fmt: skip

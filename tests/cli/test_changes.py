@@ -8,6 +8,7 @@ import json
 import os
 import select
 import signal
+import sqlite3
 import struct
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Self, get_args
 import jsonschema
 import pytest
 
+from filingd.adapters import manifest_schema
 from filingd.adapters.feed_follower import MOST_FAILED_LOOKS, FeedFollower
 from filingd.adapters.manifest_commands import ManifestBuilder, ManifestWriter
 from filingd.adapters.manifest_schema import SIDE_FILES
@@ -100,7 +102,7 @@ class Follower:
         deadline_s = time.monotonic() + timeout_s
         while b"\n" not in self._left:
             data = self._data(deadline_s - time.monotonic())
-            assert data, f"no line came: {self.process.stderr.read()!r}" if self.process.stderr else ""
+            assert data, f"no line came within {timeout_s} s; the process ended with {self.process.poll()}"
             self._left += data
         line, _, self._left = self._left.partition(b"\n")
         return dict(json.loads(line))
@@ -111,6 +113,7 @@ class Follower:
     def rest(self) -> bytes:
         """All that is still to be read."""
         assert self.process.stdout is not None
+        assert self.process.wait(PATIENCE_S) is not None
         return self._left + self.process.stdout.read()
 
     def close_pipe(self) -> None:
@@ -369,6 +372,24 @@ def test_a_look_without_a_commit_brings_no_news(stage: Stage) -> None:
         stage.store()
         assert follower.has_news()
         assert not follower.has_news()
+
+
+def test_a_manifest_that_could_only_be_read_at_rest_is_opened_again_when_somebody_writes(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def without_side_files(path: Path, busy_timeout_s: float) -> sqlite3.Connection:
+        """As for a user who may not make them."""
+        at_rest = "" if path.with_name(path.name + "-wal").exists() else "&immutable=1"
+        return sqlite3.connect(f"file:{path}?mode=ro{at_rest}", uri=True, isolation_level=None)
+
+    monkeypatch.setattr(manifest_schema, "connect_read_only", without_side_files)
+    stage.writer.close()
+    with FeedFollower(stage.manifest) as follower:
+        assert not follower.has_news()
+        stage.writer = stage.opened()
+        key = stage.store()
+        assert follower.has_news()
+        assert [one.event.subject for one in follower.read(1, 10)] == [key]
 
 
 def test_a_manifest_that_stays_unreadable_is_told_in_the_end(stage: Stage) -> None:

@@ -53,12 +53,17 @@ def why_without_document(
     Raises:
         StoreError: there is no manifest, or it cannot be read.
     """
-    from filingd.registries.nbb.documents import key_for
+    from filingd.registries.nbb import documents, improved_documents
     from filingd.registries.nbb.payloads import is_pdf_only
 
-    key = key_for(filing.reference, kind)
+    reference = filing.reference
+    key = (
+        documents.key_for(reference, kind)
+        if variant is None
+        else improved_documents.key_for(reference, variant)
+    )
     with opened_manifest(settings) as manifest:
-        item = manifest.items([key]).get(key) if variant is None else None
+        item = manifest.items([key]).get(key)
     if item is not None:
         yield _standing(item)
     elif variant is None and kind != "pdf" and is_pdf_only(filing.model or ""):
