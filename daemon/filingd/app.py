@@ -51,6 +51,7 @@ if TYPE_CHECKING:
         Registry,
         Steps,
         Store,
+        Watchlists,
     )
     from filingd.settings import NbbSettings, ProductSettings, Settings
 
@@ -245,12 +246,14 @@ async def build_engine(
     redacted: Callable[[str], str] = redact_text,
     open_catalogue: Callable[[bool], Awaitable[Catalogue]] | None = None,
     commands: Commands | None = None,
+    watchlists: Watchlists | None = None,
 ) -> Engine:
     """Wire the parts of a service together.
 
     `keys` are looked at while the engine runs, `key_problems` is what their first reading met. `redacted` takes every key
     out of a text that is written down.
-    Without `open_catalogue` the catalogue is left as it is, and without `commands` no hook is run: the next run catches up.
+    Without `open_catalogue` the catalogue is left as it is, without `watchlists` the companies in them, and without `commands`
+    no hook is run: the next run catches up.
     """
     from filingd.adapters.request_ids import RequestIds
     from filingd.engine.clock_watch import ClockWatch
@@ -265,6 +268,7 @@ async def build_engine(
     from filingd.engine.supervisor import Engine
     from filingd.engine.transfer import Transfer
     from filingd.engine.unseal import Unsealer
+    from filingd.engine.watcher import Watcher
     from filingd.engine.worker import Worker
 
     lanes = await _lanes(registry, manifest, clock, log, steps)
@@ -305,6 +309,18 @@ async def build_engine(
     rescue = Rescue(registry, store, manifest, clock, log, unsealer, changed)
     worker.adopt = rescue.settle
     planner = Planner(registry, manifest, clock, log, run.plan_interval_s, changed)
+    key_watch = KeyWatch(keys, lanes, clock, log, key_problems) if keys is not None else None
+    watcher = None
+    if watchlists is not None and registry.companies is not None:
+        groups = f"{registry.name}/"
+        watcher = Watcher(registry.companies, watchlists, manifest, groups, clock, log, wake_lanes)
+    indexer = (
+        Indexer(registry, store, manifest, open_catalogue, clock, log, watcher) if open_catalogue else None
+    )
+    if watcher is not None and indexer is not None:
+        watcher.on_filings = indexer.wake
+    if watcher is not None and key_watch is not None:
+        key_watch.hooks.append(watcher.look)
     return Engine(
         registry,
         store,
@@ -328,11 +344,12 @@ async def build_engine(
             is_rehearsal,
             planner.wanted_groups,
         ),
-        KeyWatch(keys, lanes, clock, log, key_problems) if keys is not None else None,
+        key_watch,
         [
-            *([Indexer(registry, store, manifest, open_catalogue, clock, log)] if open_catalogue else []),
+            *([indexer] if indexer is not None else []),
             *(_hooks(settings, manifest, commands, clock, log) if commands else []),
         ],
+        watcher,
     )
 
 
@@ -399,6 +416,16 @@ async def opened_store(
         store = DiskStore(settings.store.path, steps, anchored_names=anchored)
         stack.push_async_callback(store.close)
         yield store, manifest
+
+
+def _watchlists_of(settings: Settings, registry: Registry) -> Watchlists | None:
+    """The operator's watchlists, if the registry knows companies."""
+    from filingd.adapters.watchlists import WatchlistFiles, WatchlistFolder
+
+    if settings.nbb is None or registry.companies is None:
+        return None
+    terms = {name: section.terms for name, section in settings.nbb.watch.items()}
+    return WatchlistFiles(WatchlistFolder(settings.nbb.watchlists, terms, registry.companies.plain_number))
 
 
 async def _opened_catalogue(settings: Settings, manifest: Manifest, begins_anew: bool) -> Catalogue:
@@ -633,6 +660,7 @@ async def _run_engine(
                 redacted=lambda text: redact_text(text, keyring.values()),
                 open_catalogue=functools.partial(_opened_catalogue, settings, manifest),
                 commands=CommandRunner(),
+                watchlists=_watchlists_of(settings, registry),
             )  # fmt: skip
             manifest.outlast_full_disk(engine.room.outlast)
             supervisor = Supervisor(engine, settings.run.grace_period_s)

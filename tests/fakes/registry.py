@@ -15,6 +15,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from filingd.core.catalogue import Contribution, DocumentPlace, Filing, Source
 from filingd.core.kinds import NOTHING_KINDS
 from filingd.core.model import (
@@ -28,16 +30,20 @@ from filingd.core.model import (
     Judgement,
     LaneSpec,
     Nothing,
+    State,
     Stored,
     Throttled,
     leaf_of,
 )
 from filingd.core.seal import FINGERPRINT
+from filingd.core.watchlist import CompanyNumberError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
+    from filingd.core.catalogue import Entry
     from filingd.core.model import Answer, Deferral, Holding, StoredBody, Verdict, Version
+    from filingd.core.watchlist import Terms
     from filingd.ports import Companies
 
 DESK, CELLAR = "lib/desk", "lib/cellar"  # two lanes: what is in the reading room, and what must be fetched
@@ -162,6 +168,72 @@ class FakeRegistry:
 
     def _lane(self, key: str) -> str:
         return self.lane_of.get(key, self._lanes[0].name)
+
+
+class FakeCompanies:
+    """The readers of the library, by the four digits of their cards: `lib/readers/1234/card` is asked for each reader who is
+    followed, and `lib/loans/REFERENCE/text` for each book a reader borrowed that the catalogue does not hold."""
+
+    prefix = "lib/readers/"
+
+    def __init__(self) -> None:
+        self.watched: Mapping[str, Terms] = {}
+
+    def plain_number(self, text: str) -> str:
+        bare = text.replace(".", "").strip()
+        if not (bare.isascii() and bare.isdigit() and len(bare) == 4):
+            raise CompanyNumberError("The number of a reader's card has four digits. Write it as 1234.")
+        return bare
+
+    def number_of(self, key: str) -> str:
+        return key.split("/")[2]
+
+    def follow(self, watched: Mapping[str, Terms]) -> None:
+        self.watched = watched
+
+    def keys(self, number: str) -> Sequence[str]:
+        return [f"{self.prefix}{number}/card"] if number in self.watched else []
+
+    def plan(
+        self, numbers: Sequence[str], known: Mapping[str, Item], now: float, ahead: int = 0
+    ) -> Sequence[Change]:
+        wanted = [key for number in numbers for key in self.keys(number)]
+        new = [key for key in wanted if key not in known]
+        made = [Change(None, Item(key, DESK, due_at=now + ahead + place)) for place, key in enumerate(new)]
+        back = [_revived(known[key], now) for key in wanted if key in known and known[key].due_at is None]
+        return [*made, *back, *_left_alone(known, wanted)]
+
+    def document_keys(self, entries: Sequence[Entry]) -> Sequence[str]:
+        return [f"lib/loans/{entry.reference}/text" for entry in entries]
+
+    def follow_ups(
+        self,
+        number: str,
+        entries: Sequence[Entry],
+        known: Mapping[str, Item],
+        open_groups: Collection[str],
+        now: float,
+    ) -> Sequence[Change]:
+        lent = self.document_keys([entry for entry in entries if not entry.documents])
+        wanted = [] if number not in self.watched or "lib/shelf-1" in open_groups else lent
+        made = [Change(None, Item(key, DESK, due_at=now)) for key in wanted if key not in known]
+        return [*made, *_left_alone(known, wanted)]
+
+
+def _revived(item: Item, now: float) -> Change:
+    state = item.state if item.state in FINISHED_STATES - {State.ABSENT} else State.DUE
+    return Change(item.state, replace(item, state=state, due_at=now + RECHECK_S))
+
+
+def _left_alone(known: Mapping[str, Item], wanted: Sequence[str]) -> list[Change]:
+    unwanted = [item for key, item in known.items() if key not in wanted and item.due_at is not None]
+    kept = {State.STORED, State.EMPTY}
+    return [
+        Change(
+            item.state, replace(item, state=item.state if item.state in kept else State.ABSENT, due_at=None)
+        )
+        for item in unwanted
+    ]
 
 
 def _is_settled(item: Item | None) -> bool:

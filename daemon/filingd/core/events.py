@@ -171,6 +171,17 @@ HEARTBEAT = _event(
     _maybe(Fact("rss_bytes", "integer", "memory of the process")),
 )  # fmt: skip
 
+WATCHLIST_READ = _event(
+    "watchlist.read", (INFO, WARNING),
+    "The watchlists were read, at the start or because a list changed; a warning if something in them cannot be used.",
+    Fact("companies", "integer", "companies that are followed, each counted once"),
+    Fact("lists", "object", "how many each list names, by its name"),
+    Fact("added", "integer", "companies about which something is asked that was not asked before"),
+    Fact("removed", "integer", "companies about which nothing is asked any more; what is stored of them stays"),
+    Fact("problems", "strings", "lines and files that cannot be used, with the remedy; the first twenty"),
+    Fact("problem_count", "integer", "how many there are"),
+)  # fmt: skip
+
 # ------------------------------------------------------------ planning and rescue
 
 PLAN_MADE = _event(
@@ -233,6 +244,13 @@ ITEM_POSTPONED = _event(
 ITEMS_WANTED = _event(
     "items.wanted", INFO, "A day lacks something that is asked for by itself from now on.",
     GROUP, Fact("count", "integer", "how many items are new"), Fact("first", "string", "the key of the first of them"),
+)  # fmt: skip
+DOCUMENTS_FOLLOWED = _event(
+    "documents.followed", INFO,
+    "Filings of companies in the watchlists became known: the documents of them that nothing else brings are asked for.",
+    Fact("companies", "integer", "how many companies were looked at"),
+    Fact("count", "integer", "how many items are new, wanted again or wanted no more"),
+    Fact("first", "string", "the key of the first of them"),
 )  # fmt: skip
 ITEM_FAILED = _event("item.failed", WARNING, "An attempt failed; the next one is scheduled.", *_SETTLED)
 ITEM_GAVE_UP = _event(

@@ -89,7 +89,8 @@ def lines_of(text: str, plain: PlainNumber) -> Iterator[Entry | Finding]:
     """The entries of a list in their order, and its faults among them."""
     seen: dict[str, int] = {}
     may_be_header = True
-    for position, line in enumerate(_LINE.findall(text.removeprefix(_BYTE_ORDER_MARK)), 1):
+    for position, found in enumerate(_LINE.finditer(text.removeprefix(_BYTE_ORDER_MARK)), 1):
+        line = found[0]
         if _says_nothing(line):
             continue
         field, note = _split(line)

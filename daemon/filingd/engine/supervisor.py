@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from filingd.engine.reconciler import Reconciler
     from filingd.engine.rescue import Rescue
     from filingd.engine.room import RoomGate
+    from filingd.engine.watcher import Watcher
     from filingd.engine.worker import Worker
     from filingd.ports import Clock, Log, Manifest, Registry, Store
 
@@ -61,6 +62,7 @@ class Engine:
     heartbeat: Heartbeat
     key_watch: KeyWatch | None = None
     followers: Sequence[Follower] = ()
+    watcher: Watcher | None = None
 
 
 class Supervisor:
@@ -184,6 +186,8 @@ class Supervisor:
         self._help(self._listen(), "listener")
         for number, follower in enumerate(engine.followers):
             self._help(follower.run(), f"follower {number}")
+        if engine.watcher is not None:
+            self._help(engine.watcher.run(), "watchlists")
         self._sweep = asyncio.create_task(self._sweep_once(), name="sweep")
 
     def _help(self, work: Coroutine[Any, Any, None], name: str) -> None:
@@ -259,8 +263,9 @@ class Supervisor:
         is_swept = self._is_errand or (self._sweep is not None and self._sweep.done())
         if not is_swept or not self._engine.reconciler.is_idle:
             return False
-        is_done = await (self._is_sealed() if until is Until.SEALED else self._is_idle())
-        return is_done and await self._is_followed()
+        is_done = self._is_sealed if until is Until.SEALED else self._is_idle
+        # Again at the end: whoever follows may have had items made.
+        return await is_done() and await self._is_followed() and await is_done()
 
     async def _is_followed(self) -> bool:
         """Whether nobody who follows has anything left to do. An errand is followed up by the next run."""

@@ -1,0 +1,213 @@
+"""Follows the companies of the watchlists: has the registry asked about them, and their documents fetched.
+
+None of this is part of the plan of days. The lists are compared with the manifest when they change, and what is known of a
+company is looked at when its filings do. Nothing of it has to be durable: at a start, and once a day, all are looked at.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from bisect import bisect_left
+from itertools import islice
+from typing import TYPE_CHECKING, NamedTuple
+
+from filingd.core import events
+from filingd.core.errors import DiskFaultError, DiskFullError
+from filingd.engine.recording import record_what_stands
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from filingd.core.catalogue import Contribution
+    from filingd.core.model import Change, Item
+    from filingd.core.watchlist import Reading, Terms
+    from filingd.ports import Catalogue, Clock, Companies, Log, Manifest, Watchlists
+
+LOOK_S = 10.0
+SWEEP_S = 24 * 3600.0
+_CHUNK = 1000
+_AT_ONCE = 256  # companies whose documents are looked at before others have their turn
+
+
+class _Compared(NamedTuple):
+    """What a comparison of lists and manifest changed: the companies that are new in it, and those that were taken out."""
+
+    added: set[str]
+    removed: set[str]
+
+
+class Watcher:
+    """Keeps items about companies as the watchlists want them."""
+
+    def __init__(
+        self,
+        companies: Companies,
+        lists: Watchlists,
+        manifest: Manifest,
+        groups: str,
+        clock: Clock,
+        log: Log,
+        on_scheduled: Callable[[], None] = lambda: None,
+        on_filings: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`groups` is what the keys of all groups of the registry begin with. `on_scheduled` is told when items are to be
+        fetched; `on_filings` when there are companies for `follow_up`."""
+        self._companies = companies
+        self._lists = lists
+        self._manifest = manifest
+        self._groups = groups
+        self._clock = clock
+        self._log = log
+        self._on_scheduled = on_scheduled
+        self.on_filings = on_filings
+        self._watched: Mapping[str, Terms] = {}
+        self._to_look_at: dict[str, None] = {}
+        self._looking = asyncio.Lock()
+        self._has_read = False
+        self._is_following_up = False
+        self._untaken: Reading | None = None  # what was read and could not be recorded
+        self._swept_at = clock.now()
+
+    @property
+    def has_work(self) -> bool:
+        """Whether the lists have not been read yet, or companies wait for `follow_up` or are looked at now."""
+        return not self._has_read or self._is_following_up or bool(self._to_look_at)
+
+    async def run(self) -> None:
+        """Look at the lists again and again; runs until cancelled."""
+        while True:
+            await self.look()
+            if self._clock.now() - self._swept_at >= SWEEP_S:
+                self._sweep()
+            await self._clock.sleep(LOOK_S)
+
+    # ------------------------------------------------------------------ the lists
+
+    async def look(self) -> None:
+        """Read the lists if they changed, and let the manifest follow. What the disk refuses is tried again at the next look."""
+        try:
+            async with self._looking:
+                self._untaken = await self._lists.look() or self._untaken
+                if self._untaken is not None:
+                    await self._take(self._untaken)
+                    self._untaken = None
+        except (DiskFullError, DiskFaultError) as error:
+            self._log.error(events.ALARM_RAISED, kind="watchlists_failed", detail=str(error))
+
+    async def _take(self, reading: Reading) -> None:
+        before, self._watched = self._watched, reading.watched
+        self._companies.follow(reading.watched)
+        self._look_at(number for number, terms in reading.watched.items() if before.get(number) != terms)
+        self._look_at(number for number in before if number not in reading.watched)
+        compared = await self._compare()
+        self._look_at(compared.removed)
+        self._tell(reading, compared)
+        self._has_read = True
+
+    def _tell(self, reading: Reading, compared: _Compared) -> None:
+        if not (self._has_read or reading.counts or reading.finding_count or compared.removed):
+            return  # nobody follows companies here
+        say = self._log.warning if reading.finding_count else self._log.info
+        say(
+            events.WATCHLIST_READ,
+            companies=len(reading.watched),
+            lists=dict(reading.counts),
+            added=len(compared.added),
+            removed=len(compared.removed),
+            problems=list(reading.findings),
+            problem_count=reading.finding_count,
+        )
+
+    async def _compare(self) -> _Compared:
+        """Let the manifest have the items that the lists want, part by part: neither is ever held whole a second time."""
+        compared = _Compared(set(), set())
+        numbers, first, after = list(self._watched), 0, self._companies.prefix
+        while True:
+            known, until = await self._part(after, numbers[first + _CHUNK : first + _CHUNK + 1])
+            end = len(numbers) if until is None else bisect_left(numbers, until, first)
+            await self._plan(numbers[first:end], known, compared)
+            if until is None:
+                return compared
+            first, after = end, self._companies.prefix + until
+
+    async def _part(self, after: str, bound: Sequence[str]) -> tuple[dict[str, Item], str | None]:
+        """The next items about companies, and the first company that belongs to the next part; at most `bound`."""
+        page = await self._manifest.page(after, _CHUNK)
+        ours = [item for item in page if item.key.startswith(self._companies.prefix)]
+        is_last = len(ours) < _CHUNK
+        bounds = [*bound, *([] if is_last else [self._companies.number_of(ours[-1].key)])]
+        until = min(bounds, default=None)
+        number_of = self._companies.number_of
+        return {item.key: item for item in ours if until is None or number_of(item.key) < until}, until
+
+    async def _plan(self, numbers: Sequence[str], known: Mapping[str, Item], compared: _Compared) -> None:
+        changes = self._companies.plan(numbers, known, self._clock.now(), len(compared.added))
+        for change in changes:
+            number = self._companies.number_of(change.item.key)
+            if number not in self._watched:
+                compared.removed.add(number)
+            elif change.before is None:
+                compared.added.add(number)
+        await self._record(changes)
+
+    def _sweep(self) -> None:
+        """Days were sealed since, or left their windows: what they did not bring may be wanted now."""
+        self._swept_at = self._clock.now()
+        self._look_at(self._watched)
+
+    def _look_at(self, numbers: Iterable[str]) -> None:
+        self._to_look_at.update(dict.fromkeys(numbers))
+        if self._to_look_at:
+            self.on_filings()
+
+    # ------------------------------------------------------------------ their filings
+
+    def note(self, contribution: Contribution) -> None:
+        """The catalogue has something new: the companies among it that are followed are looked at."""
+        numbers = {one.enterprise for one in contribution.filings if one.enterprise is not None}
+        self._look_at(sorted(numbers & self._watched.keys()))
+
+    async def follow_up(self, catalogue: Catalogue) -> bool:
+        """Have the documents fetched that are wanted of some of the companies whose filings changed; whether others are left.
+
+        For whoever keeps the catalogue, when it is complete: in one that is not, documents seem to be missing.
+        """
+        numbers = list(islice(self._to_look_at, _AT_ONCE))
+        for number in numbers:  # before it is looked at: what changes from now on is looked at again
+            del self._to_look_at[number]
+        self._is_following_up = True
+        try:
+            changes = await self._follow_ups(numbers, catalogue) if numbers else []
+        except BaseException:
+            self._to_look_at.update(dict.fromkeys(numbers))
+            raise
+        finally:
+            self._is_following_up = False
+        if changes:
+            self._log.info(
+                events.DOCUMENTS_FOLLOWED,
+                companies=len(numbers),
+                count=len(changes),
+                first=changes[0].item.key,
+            )
+        return bool(self._to_look_at)
+
+    async def _follow_ups(self, numbers: Sequence[str], catalogue: Catalogue) -> list[Change]:
+        groups = await self._manifest.groups(self._groups)
+        open_groups = frozenset(group.key for group in groups if group.sealed_at is None)
+        filings = {number: found for number in numbers if (found := await catalogue.filings_of(number))}
+        keys = {number: self._companies.document_keys(found) for number, found in filings.items()}
+        known = await self._manifest.items(key for of_one in keys.values() for key in of_one)
+        now = self._clock.now()
+        changes: list[Change] = []
+        for number, entries in filings.items():
+            items = {key: known[key] for key in keys[number] if key in known}
+            changes += self._companies.follow_ups(number, entries, items, open_groups, now)
+        await self._record(changes)
+        return changes
+
+    async def _record(self, changes: Sequence[Change]) -> None:
+        for start in range(0, len(changes), _CHUNK):
+            await record_what_stands(self._manifest, changes[start : start + _CHUNK], self._log)
+        if changes:
+            self._on_scheduled()
