@@ -267,14 +267,12 @@ def test_lists_may_be_edited_while_the_daemon_runs(make_rig: Callable[..., Rig])
     number = a_company(rig, lambda filings: len(filings) >= 3)
     with rig.daemon() as daemon:
         daemon.wait_for("day.sealed")
-        said = filingd("watch", "add", "--config", str(rig.config.path), "--list", "clients", number)
-        assert said.code == 0, said.err
+        path = watch(rig, number)
         daemon.send(signal.SIGHUP)
         daemon.wait_for("watchlist.read", added=1)
         daemon.wait_for("item.stored", key=f"nbb/enterprises/{number}/references")
         daemon.wait_for("documents.followed")
-        said = filingd("watch", "remove", "--config", str(rig.config.path), number)
-        assert said.code == 0, said.err
+        path.write_text("# nobody\n")
         daemon.send(signal.SIGHUP)
         daemon.wait_for("watchlist.read", removed=1)
         wait_until(
