@@ -17,6 +17,7 @@ import functools
 import json
 import os
 import random
+import resource
 import statistics
 import subprocess
 import sys
@@ -230,7 +231,8 @@ def commands(filings: int, zip_bytes: int, rounds: int, scratch: Path) -> list[d
             "filingd find PART-OF-A-NAME": ("-m", "filingd", "find", "bakkerij ba", *options),
             "filingd cat --format pdf": ("-m", "filingd", "cat", reference, "--format", "pdf", *options),
         }
-        contenders = {name: functools.partial(_run, command) for name, command in asked.items()}
+        cpu_s: dict[str, list[float]] = {name: [] for name in asked}
+        contenders = {name: functools.partial(_run, command, cpu_s[name]) for name, command in asked.items()}
         timings = peers.interleaved(contenders, rounds, scratch)
     detail = {
         "python -c pass": "yardstick",
@@ -239,16 +241,19 @@ def commands(filings: int, zip_bytes: int, rounds: int, scratch: Path) -> list[d
     return [
         figure(
             f"{name}, as a process (ms)", round(1000 * timing.median_s), "-" if name == "python -c pass" else "200",
-            f"median of {rounds} [{1000 * min(timing.walls_s):.0f} to {1000 * max(timing.walls_s):.0f}]; "
-            + detail.get(name, f"{filings:,} filings"),
+            f"median of {rounds} [{1000 * min(timing.walls_s):.0f} to {1000 * max(timing.walls_s):.0f}], of it "
+            f"{1000 * statistics.median(cpu_s[name]):.0f} of the processor's time; " + detail.get(name, f"{filings:,} filings"),
         )
         for name, timing in timings.items()
     ]  # fmt: skip
 
 
-def _run(arguments: Sequence[str], place: Path) -> None:
+def _run(arguments: Sequence[str], cpu_s: list[float], place: Path) -> None:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     with (place / "out").open("wb") as output:
         subprocess.run([sys.executable, *arguments], cwd=place, check=True, stdout=output, env=environment())
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu_s.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
 
 
 def owner_of(number: int, filings: int) -> str:

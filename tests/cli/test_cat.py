@@ -260,7 +260,7 @@ def test_a_pdf_is_not_written_to_a_terminal(filled: Catalogued) -> None:
     reference, _ = one_of(filled, "pdf")
     ours, its = pty.openpty()
     try:
-        done = cat(filled, reference, "pdf", stdout=its)
+        done = cat(filled, reference, "pdf", "--output", "-", stdout=its)
         assert done.returncode == ExitCode.USAGE
         assert f"--output {reference}.pdf".encode() in done.stderr
     finally:

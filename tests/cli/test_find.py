@@ -174,6 +174,9 @@ def test_a_catalogue_that_is_not_complete_is_named_as_the_cause(
     ) as connection:
         connection.execute(statement)
     assert told in spoiled.run("find", "2026-99999999").err
+    said = spoiled.run("find", mirror.records()[0]["referencenumber"])
+    assert said.code == ExitCode.OK
+    assert (told in said.out) == ("being made" in told)
 
 
 @pytest.mark.slow
@@ -237,6 +240,7 @@ TEXT = f"""\
 
 def test_a_filing_is_told_by_its_own_record_first() -> None:
     assert "\n".join(lines_of_filing(filing_of(ENTRY))) == TEXT
+    assert filing_of(ENTRY).name == "VOORBEELD ALFA"
 
 
 def test_a_filing_without_record_or_document_says_so() -> None:

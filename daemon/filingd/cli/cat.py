@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from filingd.settings import Settings
 
 _KINDS = ("json", "xbrl", "pdf")
+_STANDARD_OUTPUT_PATH = Path("-")
 _LOOKS = 2  # a file may be replaced after the catalogue was asked: then it is asked once more
 
 EXAMPLE = """\b
@@ -60,7 +61,7 @@ class NotSoundError(FilingdError):
 )  # fmt: skip
 @click.option(
     "--output", "output_path", type=click.Path(path_type=Path), metavar="FILE",
-    help="Write it to this file, which is there whole or not at all. Without it: standard output.",
+    help="Write it to this file, which is there whole or not at all. Without it, or with -: standard output.",
 )  # fmt: skip
 @click.argument("reference")
 def cat(config_path: Path, kind: str, variant: str | None, output_path: Path | None, reference: str) -> None:
@@ -69,6 +70,7 @@ def cat(config_path: Path, kind: str, variant: str | None, output_path: Path | N
     REFERENCE is the filing's own number, such as 2026-00999001; `filingd find` tells them. The newest copy counts; where one is
     damaged, another is taken, and that is said.
     """
+    output_path = None if output_path == _STANDARD_OUTPUT_PATH else output_path
     if kind == "pdf" and output_path is None and os.isatty(STANDARD_OUTPUT):
         raise click.UsageError(
             f"A PDF would spoil the terminal. Say --output {reference}.pdf, or send it through a pipe."

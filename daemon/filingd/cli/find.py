@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from filingd.cli.not_found import STILL_BEING_MADE
 from filingd.cli.options import config_option, json_option, load_settings, opened_catalogue
 from filingd.core.errors import ExitCode
 
@@ -63,6 +64,8 @@ def find(config_path: Path, as_json: bool, wants_schema: bool, limit: int, what:
     settings = load_settings(config_path)
     with opened_catalogue(settings) as catalogue:
         report = Search(settings, catalogue, asked, limit or sys.maxsize).report()
+        if catalogue.followed() is None and (report.companies or report.filings):
+            report.remarks.append(STILL_BEING_MADE)
     is_found = bool(report.companies or report.filings)
     click.echo(_json_text(report) if as_json else _text(report, limit), err=not (as_json or is_found))
     return ExitCode.OK if is_found else ExitCode.FAILED

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from filingd.settings import Settings
 
 
+STILL_BEING_MADE = "The catalogue is being made from the stored files and is not complete yet: a running daemon completes it."
+
+
 def causes(settings: Settings, catalogue: CatalogueReader, subjects: Collection[str]) -> Iterator[str]:
     """What is known of subjects (references, numbers of enterprises) that the catalogue does not know.
 
@@ -40,7 +43,7 @@ def _forgotten(manifest: ManifestReader, subjects: Collection[str]) -> Iterator[
 def _behind(manifest: ManifestReader, catalogue: CatalogueReader) -> Iterator[str]:
     followed, head = catalogue.followed(), manifest.feed_head()
     if followed is None:
-        yield "The catalogue is being made from the stored files and is not complete yet: a running daemon completes it."
+        yield STILL_BEING_MADE
     elif followed < head:
         yield f"The catalogue is {head - followed:,} events behind the manifest: a running daemon brings it up within seconds."
 
