@@ -35,9 +35,14 @@ if TYPE_CHECKING:
     from filingd.adapters.manifest import SqliteManifest
     from filingd.adapters.secrets import Keyring
     from filingd.core.model import Item
+    from filingd.engine.erasing import Tally
     from filingd.engine.following import Follower
+    from filingd.engine.forgetting import Forgetter
+    from filingd.engine.indexer import Indexer
     from filingd.engine.lane import Lane
+    from filingd.engine.reconciler import Reconciler
     from filingd.engine.repair import Repairer
+    from filingd.engine.rescue import Rescue
     from filingd.engine.supervisor import Engine, Until
     from filingd.engine.verify import Verification, Verifier
     from filingd.ports import (
@@ -257,6 +262,7 @@ async def build_engine(
     """
     from filingd.adapters.request_ids import RequestIds
     from filingd.engine.clock_watch import ClockWatch
+    from filingd.engine.forgetting import Forgetter
     from filingd.engine.heartbeat import Heartbeat
     from filingd.engine.indexer import Indexer
     from filingd.engine.key_watch import KeyWatch
@@ -285,6 +291,8 @@ async def build_engine(
         reconciler.note(groups)
         wake_lanes()
 
+    forgetter = Forgetter(registry, store, manifest, clock, log, steps, unsealer, reconciler.note)
+    outcomes = Outcomes(store, manifest, clock, log, steps, unsealer, redacted)
     room = RoomGate(store, clock, log, settings.store.keep_free_bytes, run.room_check_interval_s)
     worker = Worker(
         registry,
@@ -298,7 +306,7 @@ async def build_engine(
             ClockWatch(clock, log).look,
         ),
         store,
-        Outcomes(store, manifest, clock, log, steps, unsealer, redacted),
+        outcomes,
         reconciler,
         room,
         asyncio.Semaphore(run.concurrency),
@@ -308,6 +316,8 @@ async def build_engine(
     )
     rescue = Rescue(registry, store, manifest, clock, log, unsealer, changed)
     worker.adopt = rescue.settle
+    rescue.heed(forgetter)
+    worker.forgetter = outcomes.forgetter = forgetter
     planner = Planner(registry, manifest, clock, log, run.plan_interval_s, changed)
     key_watch = KeyWatch(keys, lanes, clock, log, key_problems) if keys is not None else None
     watcher = None
@@ -317,6 +327,9 @@ async def build_engine(
     indexer = (
         Indexer(registry, store, manifest, open_catalogue, clock, log, watcher) if open_catalogue else None
     )
+    if indexer is not None:
+        indexer.bury = forgetter.bury_found
+        forgetter.keep_clean(indexer)
     if watcher is not None and indexer is not None:
         watcher.on_filings = indexer.wake
     if watcher is not None and key_watch is not None:
@@ -350,6 +363,7 @@ async def build_engine(
             *(_hooks(settings, manifest, commands, clock, log) if commands else []),
         ],
         watcher,
+        forgetter,
     )
 
 
@@ -432,7 +446,7 @@ async def _opened_catalogue(settings: Settings, manifest: Manifest, begins_anew:
     """The catalogue without what was forgotten."""
     from filingd.adapters import catalogue_schema
     from filingd.adapters.catalogue import SqliteCatalogue
-    from filingd.engine.indexer import forgotten_by
+    from filingd.core.forgetting import forgotten_by
 
     path = settings.store.path / CATALOGUE_NAME
     if begins_anew:
@@ -442,6 +456,7 @@ async def _opened_catalogue(settings: Settings, manifest: Manifest, begins_anew:
 
 # ------------------------------------------------------------------------------------------ upkeep
 
+_INDEX_LOOK_S = 0.05
 _PATIENCE_S = 60.0  # how long a repair waits for an item that failed and is to be tried again
 
 
@@ -549,7 +564,8 @@ async def opened_for_upkeep(
         )
     registry, clock, keyring = registry_of(settings), clock_for(rehearse_at), keyring_of(settings)
     async with AsyncExitStack() as stack:
-        locked_by = _lock_if_free(stack, settings, clock) if wants_repair else None
+        repairs = "filingd verify --repair"
+        locked_by = _lock_if_free(stack, settings, clock, repairs) if wants_repair else None
         manifest = await (
             SqliteManifest.open(settings.manifest_path, clock_now=clock.now)
             if may_write
@@ -565,6 +581,109 @@ async def opened_for_upkeep(
         yield Upkeep(settings, registry, store, manifest, clock, log, keyring, verifier, locked_by, may_write)
 
 
+@dataclass(frozen=True, slots=True)
+class Forgetting:
+    """What `filingd forget` works with. `locked_by` names the daemon that has the store, if one has it: it erases."""
+
+    registry: Registry
+    store: Store
+    manifest: Manifest
+    clock: Clock
+    forgetter: Forgetter
+    rescue: Rescue
+    reconciler: Reconciler
+    indexer: Indexer | None
+    locked_by: str | None
+    touched: set[str]
+
+    async def erase(self) -> Tally:
+        """Erase what is pending, judge the days anew whose bodies were exchanged, and bring the catalogue up. Needs the store's
+        lock.
+
+        Raises:
+            DiskFullError, DiskFaultError: the disk refused; what is not erased stays pending.
+        """
+        await self.rescue.in_flight()
+        indexing = asyncio.create_task(self.indexer.run()) if self.indexer else None
+        try:
+            return await self.forgetter.erase()
+        finally:
+            for group in sorted(self.touched):
+                await self.reconciler.reconcile(group)
+            if self.indexer is not None and indexing is not None:
+                await self._index(self.indexer, indexing)
+
+    @staticmethod
+    async def _index(indexer: Indexer, indexing: asyncio.Task[None]) -> None:
+        while not (indexing.done() or await indexer.is_current()):
+            indexer.wake()
+            await asyncio.wait({indexing}, timeout=_INDEX_LOOK_S)
+        indexing.cancel()
+        await asyncio.gather(indexing, return_exceptions=True)
+
+
+@asynccontextmanager
+async def opened_for_forgetting(
+    settings: Settings, rehearse_at: float | None, *, is_dry: bool = False, has_lock: bool = False
+) -> AsyncIterator[Forgetting]:
+    """The store, so that something in it can be forgotten: beside a running daemon, or with its lock. `has_lock`: the caller
+    has it.
+
+    Raises:
+        StoreError, DiskFaultError: there is no manifest, the store cannot be used, or may not be changed by this user.
+    """
+    from filingd.adapters.lock import LOCK_NAME
+    from filingd.adapters.logs import open_status_log
+    from filingd.adapters.manifest import SqliteManifest
+    from filingd.adapters.manifest_commands import ManifestReader
+    from filingd.adapters.store import DiskStore
+    from filingd.engine.forgetting import Forgetter
+    from filingd.engine.indexer import Indexer
+    from filingd.engine.reconciler import Reconciler
+    from filingd.engine.rescue import Rescue
+    from filingd.engine.unseal import Unsealer
+
+    ManifestReader(settings.manifest_path).close()  # says in words that there is none, instead of making one
+    may_write = _may_write(settings)
+    if not (may_write or is_dry):
+        raise DiskFaultError(
+            f"The store {settings.store.path} can only be read here, so nothing in it can be forgotten. Be the user that "
+            "filingd runs as, and check that the file system is not mounted read-only."
+        )
+    registry, clock, steps = registry_of(settings), clock_for(rehearse_at), steps_for(os.environ)
+    async with AsyncExitStack() as stack:
+        takes_lock = not (is_dry or has_lock)
+        locked_by = _lock_if_free(stack, settings, clock, "filingd forget") if takes_lock else None
+        manifest = await (
+            SqliteManifest.open_read_only(settings.manifest_path)
+            if is_dry
+            else SqliteManifest.open(settings.manifest_path, clock_now=clock.now)
+        )
+        stack.push_async_callback(manifest.close)
+        anchored = (LOCK_NAME, MANIFEST_NAME, registry.name)
+        store = DiskStore(settings.store.path, steps, anchored_names=anchored, mends_indexes=may_write)
+        stack.push_async_callback(store.close)
+        log_file = settings.log_file if may_write and not is_dry else None
+        log = open_status_log(log_file, clock.now, level=settings.log.level, console="off")
+        stack.push_async_callback(asyncio.to_thread, log.close)
+        unsealer, touched = Unsealer(store, manifest, clock, log, steps), set[str]()
+        forgetter = Forgetter(registry, store, manifest, clock, log, steps, unsealer, touched.update)
+        indexer = None
+        if not is_dry and locked_by is None and (settings.store.path / CATALOGUE_NAME).exists():
+            opens = functools.partial(_opened_catalogue, settings, manifest)
+            indexer = Indexer(registry, store, manifest, opens, clock, log)
+            indexer.bury = forgetter.bury_found
+            forgetter.keep_clean(indexer)
+        rescue = Rescue(registry, store, manifest, clock, log, unsealer, touched.update)
+        rescue.heed(forgetter)
+        if not is_dry:
+            await forgetter.load()
+        reconciler = Reconciler(registry, store, manifest, clock, log, steps, unsealer)
+        yield Forgetting(
+            registry, store, manifest, clock, forgetter, rescue, reconciler, indexer, locked_by, touched
+        )  # fmt: skip
+
+
 def _may_write(settings: Settings) -> bool:
     """Whether this user may change the store as it is mounted; SQLite needs the folder for its side files.
 
@@ -575,14 +694,12 @@ def _may_write(settings: Settings) -> bool:
     return all(os.access(path, os.W_OK) for path in (settings.store.path, settings.manifest_path))
 
 
-def _lock_if_free(stack: AsyncExitStack, settings: Settings, clock: Clock) -> str | None:
+def _lock_if_free(stack: AsyncExitStack, settings: Settings, clock: Clock, purpose: str) -> str | None:
     """Take the lock for the life of the stack; if another process has it, say which."""
     from filingd.adapters.lock import StoreLock, lock_holder
 
     try:
-        stack.enter_context(
-            StoreLock(settings.store.path, started_at=clock.now(), purpose="filingd verify --repair")
-        )
+        stack.enter_context(StoreLock(settings.store.path, started_at=clock.now(), purpose=purpose))
     except StoreLockedError:
         holder = lock_holder(settings.store.path)
         return f"{holder.purpose} (pid {holder.pid})" if holder else "another process"

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     )
     from filingd.core.errors import DiskFaultError, DiskFullError, FilingdError, StoreReplacedError
     from filingd.core.feed import FeedEvent
+    from filingd.core.forgetting import Scrub, Traces
     from filingd.core.keys import KeyReading
     from filingd.core.limits import LaneState
     from filingd.core.model import (
@@ -164,6 +165,19 @@ class Staged(BodySink, Protocol):
         """
         ...
 
+    async def scrub(self, scrub: Scrub) -> tuple[BodyReport, Traces] | None:
+        """After `finish` of a sound body: take out what is forgotten. What is left, examined anew, and what was taken out;
+        None if nothing.
+
+        Raises:
+            DiskFullError, DiskFaultError: the disk refused, or it cannot be taken out: discard the body.
+        """
+        ...
+
+    async def holds_trace(self, scrub: Scrub) -> bool:
+        """After `finish`: whether the body, be it sound or not, holds or may hide what is forgotten."""
+        ...
+
     async def publish(self, previous_to: str | None) -> str:
         """Sync, move the body that is there now to `previous_to` (if given), rename, sync the folder, index the members.
 
@@ -219,6 +233,44 @@ class Store(Protocol):
         """Begin a body. With `resume`, the partial file's bytes are read again (hashed, walked) and new bytes follow them.
 
         `record` is written beside the partial file at once when given, so that even a killed process can resume.
+        """
+        ...
+
+    async def tombstones(self) -> Sequence[Tombstone]:
+        """What must not be had again, as it is written beside the manifest.
+
+        Raises:
+            StoreError: a line cannot be understood.
+        """
+        ...
+
+    async def add_tombstones(self, tombstones: Sequence[Tombstone]) -> None:
+        """Write more of them down, durably; whoever does so at the same time is not in the way.
+
+        Raises:
+            DiskFullError, DiskFaultError: the disk refused; none of them is to be relied on.
+        """
+        ...
+
+    async def traces(self, target: str, scrub: Scrub) -> Traces | None:
+        """What a scrub would take out of a stored body; None if nothing, or if there is no such file.
+
+        Raises:
+            DiskFaultError: it cannot be read.
+        """
+        ...
+
+    async def holds_trace(self, target: str, scrub: Scrub) -> bool:
+        """Whether a file that need not be sound, such as one in quarantine, holds or may hide what is forgotten."""
+        ...
+
+    async def stage_scrubbed(
+        self, target: str, plan: BodyPlan, scrub: Scrub
+    ) -> tuple[Staged, BodyReport, Traces] | None:
+        """Stage what is left of a stored body, to be published in its place; None if nothing has to be taken out.
+
+        Raises:
+            DiskFullError, DiskFaultError: the disk refused, or it cannot be taken out; the body is as it was.
         """
         ...
 
@@ -358,7 +410,15 @@ class Manifest(Protocol):
         ...
 
     async def bury(self, tombstones: Sequence[Tombstone]) -> None:
-        """Remember what must not be had again, and tell it in the feed; what is buried already changes nothing."""
+        """Remember what must not be had again. What is buried already stays as it was told first, and is to be erased again."""
+        ...
+
+    async def note_erased(self, subjects: Sequence[str], at: float, erased: Mapping[str, Any]) -> None:
+        """Every trace of these is gone: remember when, and what was done, and tell it in the feed; once each."""
+        ...
+
+    async def drop_versions(self, key: str) -> None:
+        """Remove the rows of all bodies of an item that holds none any more."""
         ...
 
     async def changed_elsewhere(self) -> bool:
@@ -611,6 +671,20 @@ class Registry(Protocol):
 
     def body_plan(self, key: str) -> BodyPlan:
         """What a stored body of this item has to be."""
+        ...
+
+    def subject_of(self, text: str) -> tuple[str, bool] | None:
+        """What an operator means by a filing or an enterprise that is to be forgotten: its reference or number in plain form,
+        and whether it is an enterprise. None if it can be neither."""
+        ...
+
+    def is_forgotten(self, key: str, forgotten: Forgotten) -> bool:
+        """Whether an item as a whole is of what is forgotten: it is never asked for, and its body goes."""
+        ...
+
+    def scrub(self, key: str, forgotten: Forgotten) -> Scrub | None:
+        """What of a body of an item is forgotten; None if none of its bodies can hold anything of it, or it goes as a
+        whole."""
         ...
 
     def recheck_at(self, item: Item, after_at: float) -> float | None:

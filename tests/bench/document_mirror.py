@@ -39,6 +39,8 @@ from filingd.settings import Settings
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from filingd.core.catalogue import Forgotten
+    from filingd.core.forgetting import Scrub
     from filingd.core.model import Judgement, StoredBody, Version
 
 PLAN = BodyPlan(max_bytes=1024 * 1024, accept=frozenset({"json"}))
@@ -98,6 +100,15 @@ class DocumentRegistry:
 
     def key_of(self, target: str) -> str | None:
         return f"bench/doc/{target[-10:-5]}"
+
+    def subject_of(self, text: str) -> tuple[str, bool] | None:
+        return None
+
+    def is_forgotten(self, key: str, forgotten: Forgotten) -> bool:
+        return False
+
+    def scrub(self, key: str, forgotten: Forgotten) -> Scrub | None:
+        return None
 
     def recheck_at(self, item: Item, after_at: float) -> float | None:
         return None

@@ -162,6 +162,7 @@ def every_kind(stage: Stage) -> str:
     stage.writer.record([Change(State.STORED, replaced, second)])
     stage.writer.record([Change(State.STORED, Item(key, item.lane, State.DUE, 0, NOW, version=2))])
     stage.writer.bury([Tombstone("2026-00999001", False, NOW, "an order")])
+    stage.writer.note_erased(["2026-00999001"], NOW, {})
     return key
 
 

@@ -534,16 +534,49 @@ async def test_the_feed_goes_on_after_any_event_and_in_parts(manifest: Manifest)
     assert await manifest.feed(6, 99) == []
 
 
-async def test_what_is_buried_is_remembered_and_told_once(manifest: Manifest) -> None:
-    filing = Tombstone("2026-00999001", is_enterprise=False, buried_at=NOW, reason="court order 7")
-    firm = Tombstone("0403101811", is_enterprise=True, buried_at=NOW + 0.125)
-    await manifest.bury([filing])
-    await manifest.bury([replace(filing, reason="again"), firm])
-    assert await manifest.tombstones() == [firm, filing]
-    assert await told(manifest) == [
-        (FeedKind.FORGOTTEN, "2026-00999001", 0),
-        (FeedKind.FORGOTTEN, "0403101811", 0),
+FILING = Tombstone("2026-00999001", is_enterprise=False, buried_at=NOW, reason="court order 7")
+FIRM = Tombstone("0403101811", is_enterprise=True, buried_at=NOW + 0.125)
+
+
+async def test_what_is_buried_is_remembered_as_it_was_told_first_and_not_told_before_it_is_erased(
+    manifest: Manifest,
+) -> None:
+    await manifest.bury([FILING])
+    await manifest.bury([replace(FILING, reason="again"), FIRM])
+    assert await manifest.tombstones() == [FIRM, FILING]
+    assert await told(manifest) == []
+
+
+async def test_what_is_erased_is_told_once_with_what_was_done(manifest: Manifest) -> None:
+    await manifest.bury([FILING, FIRM])
+    await manifest.note_erased([FILING.subject, "2026-00000000"], NOW + 5, {"files": 2})
+    await manifest.note_erased([FILING.subject, FIRM.subject], NOW + 6, {})
+    assert await manifest.tombstones() == [
+        replace(FIRM, erased_at=NOW + 6),
+        replace(FILING, erased_at=NOW + 5, erased={"files": 2}),
     ]
+    assert await told(manifest) == [
+        (FeedKind.FORGOTTEN, FILING.subject, 0),
+        (FeedKind.FORGOTTEN, FIRM.subject, 0),
+    ]
+
+
+async def test_what_is_buried_again_is_to_be_erased_again(manifest: Manifest) -> None:
+    await manifest.bury([FILING])
+    await manifest.note_erased([FILING.subject], NOW + 5, {"files": 2})
+    await manifest.bury([replace(FILING, buried_at=NOW + 9, reason="again")])
+    assert await manifest.tombstones() == [FILING]
+    await manifest.note_erased([FILING.subject], NOW + 10, {})
+    assert len(await told(manifest)) == 2
+
+
+async def test_rows_of_bodies_are_dropped_for_one_item_alone(manifest: Manifest) -> None:
+    for key in (f"{DAY}/json", f"{DAY}/pdf"):
+        await plan(manifest, an_item(key))
+        await store(manifest, key)
+    await manifest.drop_versions(f"{DAY}/json")
+    assert await manifest.versions(f"{DAY}/json") == []
+    assert len(await manifest.versions(f"{DAY}/pdf")) == 1
 
 
 async def test_a_cursor_is_kept_for_each_who_follows(manifest: Manifest) -> None:

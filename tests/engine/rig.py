@@ -19,6 +19,7 @@ from fakes.registry import FakeRegistry
 from fakes.store import FakeStore
 from filingd.core.limits import LaneState, restarted
 from filingd.core.model import HOLDING_STATES, LEASED_STATES, FlowLimits, Item, State
+from filingd.engine.forgetting import Forgetter
 from filingd.engine.heartbeat import Heartbeat
 from filingd.engine.indexer import Indexer
 from filingd.engine.lane import Lane
@@ -183,12 +184,20 @@ class EngineRig:
         self.planner = Planner(registry, manifest, clock, log, 300.0, self._changed)
         self.rescue = Rescue(registry, store, manifest, clock, log, self.unsealer, self._changed)
         self.worker.adopt = self.rescue.settle
+        self.forgetter = Forgetter(
+            registry, store, manifest, clock, log, self.steps, self.unsealer, self.reconciler.note
+        )
+        self.rescue.heed(self.forgetter)
+        self.worker.forgetter = self.outcomes.forgetter = self.forgetter
         heartbeat = Heartbeat(manifest, self.lanes, self.worker, self.room, clock, log, 60.0, False)
+        indexer = Indexer(registry, store, manifest, self._open_catalogue, clock, log, self.audience)
+        indexer.bury = self.forgetter.bury_found
+        self.forgetter.keep_clean(indexer)
         self.engine = Engine(
             self.registry_port, store, self.manifest_port, clock, log, self.lanes, self.worker, self.planner,
             self.reconciler, self.rescue, self.room, heartbeat,
-            followers=[Indexer(registry, store, manifest, self._open_catalogue, clock, log, self.audience),
-                       *self.more_followers()],
+            followers=[indexer, *self.more_followers()],
+            forgetter=self.forgetter,
         )  # fmt: skip
         self.supervisor = Supervisor(self.engine, self._grace_period_s)
         return self.engine

@@ -14,6 +14,7 @@ from filingd.core.model import HOLDING_STATES, LEASED_STATES, Change, Group, Ite
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+    from typing import Any
 
     from filingd.core.limits import LaneState
     from filingd.core.tombstones import Tombstone
@@ -159,8 +160,25 @@ class FakeManifest:
     async def bury(self, tombstones: Sequence[Tombstone]) -> None:
         self._before_write()
         new = {t.subject: t for t in tombstones if t.subject not in self.kept_tombstones}
-        self.kept_tombstones.update(new)
-        self._tell((FeedKind.FORGOTTEN, subject, 0) for subject in new)
+        for tombstone in tombstones:
+            known = self.kept_tombstones.get(tombstone.subject)
+            if known is not None:
+                self.kept_tombstones[tombstone.subject] = replace(known, erased_at=None, erased={})
+        self.kept_tombstones.update({subject: _tombstone_as_kept(t) for subject, t in new.items()})
+
+    async def note_erased(self, subjects: Sequence[str], at: float, erased: Mapping[str, Any]) -> None:
+        self._before_write()
+        known = self.kept_tombstones
+        pending = sorted(
+            subject for subject in set(subjects) & known.keys() if known[subject].erased_at is None
+        )
+        for subject in pending:
+            known[subject] = replace(known[subject], erased_at=_to_the_ms(at), erased=dict(erased))
+        self._tell((FeedKind.FORGOTTEN, subject, 0) for subject in pending)
+
+    async def drop_versions(self, key: str) -> None:
+        self._before_write()
+        self.kept_versions.pop(key, None)
 
     async def changed_elsewhere(self) -> bool:
         self._require_open()
@@ -220,7 +238,9 @@ def _told_of(change: Change, found: Item | None) -> list[tuple[FeedKind, str, in
     item, had = change.item, found.version if found else 0
     holds = item.state in HOLDING_STATES
     if change.version is not None and change.version.number == item.version and holds:
-        return [(FeedKind.REPLACED if 0 < had < item.version else FeedKind.STORED, item.key, item.version)]
+        was_held = found is not None and found.state in HOLDING_STATES
+        is_another = 0 < had < item.version or (had == item.version and was_held)
+        return [(FeedKind.REPLACED if is_another else FeedKind.STORED, item.key, item.version)]
     if found is not None and found.state in HOLDING_STATES and not holds:
         return [(FeedKind.LOST, item.key, item.version)]
     return []
@@ -240,6 +260,14 @@ def _rounded_version(version: Version) -> Version:
         version,
         stored_at=_to_the_ms(version.stored_at),
         verified_at=_maybe_to_the_ms(version.verified_at),
+    )
+
+
+def _tombstone_as_kept(tombstone: Tombstone) -> Tombstone:
+    return replace(
+        tombstone,
+        buried_at=_to_the_ms(tombstone.buried_at),
+        erased_at=_maybe_to_the_ms(tombstone.erased_at),
     )
 
 

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from filingd.core.catalogue import Contribution, DocumentPlace, Filing, Source
+from filingd.core.catalogue import NOTHING_FORGOTTEN, Contribution, DocumentPlace, Filing, Source
+from filingd.core.forgetting import Fate, redacted
 from filingd.core.kinds import NOTHING_KINDS
 from filingd.core.model import (
     FINISHED_STATES,
@@ -41,8 +42,9 @@ from filingd.core.watchlist import CompanyNumberError
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    from filingd.core.catalogue import Entry
-    from filingd.core.model import Answer, Deferral, Holding, StoredBody, Verdict, Version
+    from filingd.core.catalogue import Entry, Forgotten
+    from filingd.core.forgetting import Scrub
+    from filingd.core.model import Answer, Deferral, Holding, Member, StoredBody, Verdict, Version
     from filingd.core.watchlist import Terms
     from filingd.ports import Companies
 
@@ -123,7 +125,7 @@ class FakeRegistry:
         twin: str | None = None,
         supplements: Mapping[str, Item] | None = None,
     ) -> Judgement | None:
-        if group.startswith("lib/annex-"):
+        if group.startswith(("lib/annex-", "lib/book-")):
             return None
         waiting = [
             f"{leaf}: {holding.item.state.name.lower()}"
@@ -156,12 +158,22 @@ class FakeRegistry:
         return f"{key}.{'json' if self.is_documents else 'zip'}"
 
     def key_of(self, target: str) -> str | None:
-        found = re.fullmatch(r"(lib/(?:shelf|annex)-\d+/([a-z]+))\.(?:json|zip)", target)
+        found = re.fullmatch(r"(lib/(?:shelf|annex|book)-\d+/([a-z]+))\.(?:json|zip)", target)
         is_ours = found is not None and found[2] in self.leaves and self.target(found[1]) == target
         return found[1] if found is not None and is_ours else None
 
     def body_plan(self, key: str) -> BodyPlan:
         return BodyPlan(1024 * 1024, frozenset({"json" if self.is_documents else "zip"}))
+
+    def subject_of(self, text: str) -> tuple[str, bool] | None:
+        return (text, text.startswith("author-")) if text.startswith(("book-", "author-")) else None
+
+    def is_forgotten(self, key: str, forgotten: Forgotten) -> bool:
+        return key.split("/")[1] in forgotten.references
+
+    def scrub(self, key: str, forgotten: Forgotten) -> Scrub | None:
+        is_of_one_book = key.startswith("lib/book-")
+        return None if is_of_one_book or forgotten == NOTHING_FORGOTTEN else FakeScrub(forgotten)
 
     def recheck_at(self, item: Item, after_at: float) -> float | None:
         return after_at + RECHECK_S
@@ -234,6 +246,41 @@ def _left_alone(known: Mapping[str, Item], wanted: Sequence[str]) -> list[Change
         )
         for item in unwanted
     ]
+
+
+class FakeScrub:
+    """A member goes whose name begins with that of a forgotten book, or whose text begins with that of a forgotten author."""
+
+    def __init__(self, forgotten: Forgotten) -> None:
+        self._forgotten = forgotten
+        self.found: set[str] = set()
+
+    def suspects(self, member: Member) -> bool:
+        return bool(self._forgotten.enterprises) or self._is_forgotten(member.name)
+
+    def wants(self, name: str) -> bool:
+        return bool(self._forgotten.enterprises)
+
+    def member(self, name: str, data: bytes | None) -> Fate | bytes:
+        author = (data or b"").decode("utf-8", "replace").partition(" ")[0]
+        book = name.partition(".")[0]
+        if author in self._forgotten.enterprises and book not in self._forgotten.references:
+            self.found.add(book)
+        return Fate.GONE if self._is_forgotten(name) or author in self._forgotten.enterprises else Fate.KEPT
+
+    def document(self, data: bytes) -> bytes | None:
+        text = data.decode("utf-8", "replace")
+        lacking = redacted(text, self._forgotten)
+        return None if lacking == text else lacking.encode()
+
+    def names(self, data: bytes) -> bool:
+        return any(book.encode() in data for book in self._forgotten.references)
+
+    def is_hidden_in(self, kind: str) -> bool:
+        return bool(self._forgotten.enterprises)
+
+    def _is_forgotten(self, name: str) -> bool:
+        return name.partition(".")[0] in self._forgotten.references
 
 
 def _is_settled(item: Item | None) -> bool:

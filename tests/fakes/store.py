@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from filingd.adapters.body import BodyExaminer
 from filingd.adapters.zipdirectory import read_directory, read_members
+from filingd.adapters.zipedit import edit_of
 from filingd.adapters.zipwalk import ZipRefusedError
 from filingd.core import steps as step
 from filingd.core.errors import (
@@ -25,12 +26,17 @@ from filingd.core.errors import (
     StoreError,
     StoreReplacedError,
 )
+from filingd.core.forgetting import Traces
+from filingd.core.kinds import kind_of
+from filingd.core.tombstones import unknown_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from filingd.adapters.zipwalk import ZipWalk
+    from filingd.core.forgetting import Scrub
     from filingd.core.model import BodyPlan, BodyReport, Member, PartialRecord, QuarantineRecord, StoredBody
+    from filingd.core.tombstones import Tombstone
     from filingd.ports import Staged, Steps
 
 T = TypeVar("T")
@@ -75,6 +81,7 @@ class FakeStore:
         self.quarantined: dict[str, QuarantineRecord] = {}
         self.indexes: dict[str, tuple[bytes, list[Member]]] = {}
         self.refusals: dict[str, Exception] = {}
+        self.kept_tombstones: list[Tombstone] = []
         self.room_bytes = free_bytes
         self.is_replaced = False
         self.steps: Steps = steps or NoSteps()
@@ -113,6 +120,36 @@ class FakeStore:
         if record is not None:
             self.steps.reached(step.PART_RECORDED)
         return FakeStaged(self, target, plan, prefix)
+
+    async def tombstones(self) -> Sequence[Tombstone]:
+        self.may("tombstones")
+        return list(self.kept_tombstones)
+
+    async def add_tombstones(self, tombstones: Sequence[Tombstone]) -> None:
+        self.may("add_tombstones")
+        self.kept_tombstones += unknown_of(tombstones, self.kept_tombstones)
+        self.steps.reached(step.TOMBSTONE_WRITTEN)
+
+    async def traces(self, target: str, scrub: Scrub) -> Traces | None:
+        self.may("traces")
+        data = self.published.get(_checked(target))
+        edit = None if data is None else _edit(data, scrub)
+        return None if edit is None else edit[1]
+
+    async def holds_trace(self, target: str, scrub: Scrub) -> bool:
+        self.may("holds_trace")
+        return _holds_trace(self.published[_checked(target)], scrub)
+
+    async def stage_scrubbed(
+        self, target: str, plan: BodyPlan, scrub: Scrub
+    ) -> tuple[Staged, BodyReport, Traces] | None:
+        self.may("stage_scrubbed")
+        edit = _edit(self.published[_checked(target)], scrub)
+        if edit is None:
+            return None
+        staged = FakeStaged(self, target, plan, edit[0])
+        self.partials[target] = (edit[0], None)
+        return staged, await staged.finish(None), edit[1]
 
     async def put_documents(
         self, documents: Sequence[tuple[str, bytes]]
@@ -277,6 +314,17 @@ class FakeStaged:
         self._store.steps.reached(step.BODY_VERIFIED)
         return report
 
+    async def scrub(self, scrub: Scrub) -> tuple[BodyReport, Traces] | None:
+        edit = _edit(bytes(self._body), scrub)
+        if edit is None:
+            return None
+        self._body = bytearray(edit[0])
+        self._store.partials[self._target] = (edit[0], None)
+        return await self.finish(None), edit[1]
+
+    async def holds_trace(self, scrub: Scrub) -> bool:
+        return _holds_trace(bytes(self._body), scrub)
+
     async def publish(self, previous_to: str | None) -> str:
         self._raise_failure()
         try:
@@ -345,6 +393,28 @@ def _examined(data: bytes, plan: BodyPlan, declared_bytes: int | None) -> tuple[
         return {line.header_at: line.packed_bytes for line in lines}
 
     return examiner, examiner.report(declared_bytes, sizes, reread)
+
+
+def _edit(data: bytes, scrub: Scrub) -> tuple[bytes, Traces] | None:
+    """What is left of a body, and what was taken out."""
+    if kind_of(data) not in ("zip", "empty_zip"):
+        left = scrub.document(data)
+        return None if left is None else (left, Traces(1, max(len(data) - len(left), 0)))
+    try:
+        edit = edit_of(lambda at, count: data[at : at + count], len(data), scrub)
+    except ZipRefusedError as refusal:
+        raise DiskFaultError(str(refusal)) from refusal
+    return None if edit is None else (b"".join(edit.parts()), edit.traces)
+
+
+def _holds_trace(data: bytes, scrub: Scrub) -> bool:
+    try:
+        if _edit(data, scrub) is not None:
+            return True
+    except DiskFaultError:
+        if scrub.is_hidden_in(kind_of(data)):
+            return True
+    return scrub.names(data)
 
 
 def _checked(target: str) -> str:

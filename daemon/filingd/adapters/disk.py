@@ -190,6 +190,11 @@ def part_of(path: Path) -> Path:
     return path.with_name(f".{path.name}.part")
 
 
+def clean_of(path: Path) -> Path:
+    """Where what is left of the staged body of `path` is written while something is taken out of it."""
+    return path.with_name(f".{path.name}.clean")
+
+
 def part_record_of(path: Path) -> Path:
     """Where what is needed to resume the body of `path` is kept."""
     return path.with_name(f".{path.name}.part.json")

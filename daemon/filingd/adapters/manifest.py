@@ -254,6 +254,14 @@ class SqliteManifest:
         if tombstones:
             await self._write(lambda statements: statements.bury(tombstones))
 
+    async def note_erased(self, subjects: Sequence[str], at: float, erased: Mapping[str, Any]) -> None:
+        """See `ports.Manifest`."""
+        await self._write(lambda statements: statements.note_erased(subjects, at, erased))
+
+    async def drop_versions(self, key: str) -> None:
+        """See `ports.Manifest`."""
+        await self._write(lambda statements: statements.drop_versions(key))
+
     async def changed_elsewhere(self) -> bool:
         """See `ports.Manifest`. Asked on the writing connection, whose own commits do not count; takes no lock."""
         version: int = await self._writer.submit(_Kind.LOOK, Statements.data_version)

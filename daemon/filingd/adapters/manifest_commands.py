@@ -19,10 +19,10 @@ from filingd.adapters.manifest_schema import BUSY_TIMEOUT_S, SIDE_FILES, open_wr
 from filingd.adapters.manifest_statements import Statements
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
-    from typing import Self
+    from typing import Any, Self
 
     from filingd.core.limits import LaneState
     from filingd.core.model import Change, Group, State
@@ -69,6 +69,11 @@ class ManifestWriter(ManifestReader):
         """See `ports.Manifest`."""
         with self._transaction():
             self._statements.bury(tombstones)
+
+    def note_erased(self, subjects: Sequence[str], at: float, erased: Mapping[str, Any]) -> None:
+        """See `ports.Manifest`."""
+        with self._transaction():
+            self._statements.note_erased(subjects, at, erased)
 
     def save_lane(self, state: LaneState) -> None:
         with self._transaction():

@@ -29,7 +29,7 @@ LANE_STATE_COLUMNS = (
     "park_reason, slowdown, strikes, key_index, throttles, blocks"
 )
 FEED_COLUMNS = "seq, at_ms, kind, subject, version"
-TOMBSTONE_COLUMNS = "subject, is_enterprise, buried_ms, reason"
+TOMBSTONE_COLUMNS = "subject, is_enterprise, buried_ms, reason, erased_ms, erased"
 
 _STATES = {int(state): state for state in State}
 _UUID_LENGTH = 36
@@ -200,13 +200,17 @@ def tombstone_row(tombstone: Tombstone) -> Row:
         int(tombstone.is_enterprise),
         to_ms(tombstone.buried_at),
         tombstone.reason,
+        to_ms(tombstone.erased_at),
+        _packed_json(tombstone.erased),
     )
 
 
 def tombstone_from(row: Row) -> Tombstone:
     """The tombstone of a row of `tombstones`."""
-    subject, is_enterprise, buried_ms, reason = row
-    return Tombstone(subject, bool(is_enterprise), buried_ms / 1000, reason)
+    subject, is_enterprise, buried_ms, reason, erased_ms, erased = row
+    return Tombstone(
+        subject, bool(is_enterprise), buried_ms / 1000, reason, from_ms(erased_ms), _unpacked_json(erased)
+    )
 
 
 def _packed_json(facts: Mapping[str, Any]) -> str | None:

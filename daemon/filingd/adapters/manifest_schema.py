@@ -123,7 +123,9 @@ _VERSION_2 = (
         subject TEXT NOT NULL PRIMARY KEY,
         is_enterprise INTEGER NOT NULL,
         buried_ms INTEGER NOT NULL,
-        reason TEXT NOT NULL
+        reason TEXT NOT NULL,
+        erased_ms INTEGER,
+        erased TEXT
     ) WITHOUT ROWID""",
     "CREATE TABLE cursors (name TEXT NOT NULL PRIMARY KEY, seq INTEGER NOT NULL) WITHOUT ROWID",
     "INSERT INTO feed (seq, at_ms, kind, subject, version) VALUES (1, 0, 0, '', 0)",

@@ -34,6 +34,7 @@ from filingd.adapters.manifest_rows import (
 )
 from filingd.core.errors import StoreError
 from filingd.core.feed import FeedKind
+from filingd.core.forgetting import FORGOTTEN_REASON
 from filingd.core.lifecycle import Event, next_state
 from filingd.core.model import HOLDING_STATES, LEASED_STATES, Change, Group, Item, State
 
@@ -65,6 +66,17 @@ _WRITE_FEED = ("INSERT INTO feed (at_ms, kind, subject, version) VALUES ", "")
 _WRITE_TOMBSTONES = (f"INSERT INTO tombstones ({TOMBSTONE_COLUMNS}) VALUES ", "")
 _SEALED = "SELECT key, sealed_ms FROM groups WHERE sealed_ms IS NOT NULL AND key IN (SELECT value FROM json_each(?))"
 _BURIED = "SELECT subject FROM tombstones WHERE subject IN (SELECT value FROM json_each(?))"
+_PENDING = (
+    "SELECT subject FROM tombstones WHERE erased_ms IS NULL "
+    "AND subject IN (SELECT value FROM json_each(?)) ORDER BY subject"
+)
+_ERASE_AGAIN = (
+    "UPDATE tombstones SET erased_ms = NULL, erased = NULL "
+    "WHERE erased_ms IS NOT NULL AND subject IN (SELECT value FROM json_each(?))"
+)
+_NOTE_ERASED = (
+    "UPDATE tombstones SET erased_ms = ?, erased = ? WHERE subject IN (SELECT value FROM json_each(?))"
+)
 _COUNT_STATES = (
     "INSERT INTO state_counts (state, items) VALUES ",
     " ON CONFLICT (state) DO UPDATE SET items = items + excluded.items",
@@ -137,6 +149,10 @@ class Draft:
         return _moved(states), _moved(lanes)
 
 
+def _is_forgotten(item: Item) -> bool:
+    return item.state is State.ABSENT and item.reason == FORGOTTEN_REASON
+
+
 def _tally(states: Counter[int], lanes: Counter[int], row: Sequence[Any], count: int) -> None:
     states[row[_STATE]] += count
     if row[_DUE_MS] is not None:
@@ -152,7 +168,9 @@ def _told(row: Row, version: Row | None, found: Sequence[Any] | None) -> list[To
     key, number = row[_KEY], row[_VERSION]
     had = found[_VERSION] if found is not None else 0
     if version is not None and version[1] == number and row[_STATE] in HOLDING_STATES:
-        return [Told(FeedKind.REPLACED if 0 < had < number else FeedKind.STORED, key, number)]
+        was_held = found is not None and found[_STATE] in HOLDING_STATES
+        is_another = 0 < had < number or (had == number and was_held)
+        return [Told(FeedKind.REPLACED if is_another else FeedKind.STORED, key, number)]
     is_lost = found is not None and found[_STATE] in HOLDING_STATES and row[_STATE] not in HOLDING_STATES
     return [Told(FeedKind.LOST, key, number)] if is_lost else []
 
@@ -223,8 +241,9 @@ class Statements(Queries):
         return Lease(due, taken)
 
     def retry(self, keys: Sequence[str], now: float) -> list[str]:
-        """Schedule items for now; what is leased is left alone. Returns the keys of those that were changed."""
-        idle = [item for _, item in sorted(self.items(keys).items()) if item.state not in LEASED_STATES]
+        """Schedule items for now; what is leased or forgotten is left alone. Returns the keys of those that were changed."""
+        known = [item for _, item in sorted(self.items(keys).items()) if item.state not in LEASED_STATES]
+        idle = [item for item in known if not _is_forgotten(item)]
         changes = [
             Change(
                 item.state,
@@ -247,10 +266,23 @@ class Statements(Queries):
     def bury(self, tombstones: Sequence[Tombstone]) -> None:
         """See `ports.Manifest`."""
         rows = {tombstone.subject: tombstone_row(tombstone) for tombstone in tombstones}
-        for (buried,) in self._connection.execute(_BURIED, (json.dumps(list(rows)),)).fetchall():
+        wanted = json.dumps(list(rows))
+        for (buried,) in self._connection.execute(_BURIED, (wanted,)).fetchall():
             del rows[buried]
+        self._connection.execute(_ERASE_AGAIN, (wanted,))
         self._write(_WRITE_TOMBSTONES, list(rows.values()))
-        self._tell([Told(FeedKind.FORGOTTEN, subject) for subject in rows])
+
+    def note_erased(self, subjects: Sequence[str], at: float, erased: Mapping[str, Any]) -> None:
+        """See `ports.Manifest`."""
+        wanted = json.dumps(sorted(subjects))
+        pending = [subject for (subject,) in self._connection.execute(_PENDING, (wanted,)).fetchall()]
+        told = json.dumps(erased, sort_keys=True) if erased else None
+        self._connection.execute(_NOTE_ERASED, (to_ms(at), told, json.dumps(pending)))
+        self._tell([Told(FeedKind.FORGOTTEN, subject) for subject in pending])
+
+    def drop_versions(self, key: str) -> None:
+        """See `ports.Manifest`."""
+        self._connection.execute("DELETE FROM versions WHERE key = ?", (key,))
 
     def save_cursor(self, name: str, seq: int) -> None:
         """See `ports.Manifest`."""

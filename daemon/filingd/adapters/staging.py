@@ -19,10 +19,12 @@ import msgspec
 from msgspec.structs import replace
 
 from filingd.adapters.body import BodyExaminer
-from filingd.adapters.disk import part_of, part_record_of, previous_of, translated
+from filingd.adapters.disk import clean_of, part_of, part_record_of, previous_of, translated
+from filingd.adapters.scrubbing import edit_of_file, holds_trace
 from filingd.adapters.zipdirectory import read_directory
+from filingd.adapters.zipwalk import ZipRefusedError
 from filingd.core import steps as step
-from filingd.core.errors import DiskFullError
+from filingd.core.errors import DiskFaultError, DiskFullError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -31,8 +33,10 @@ if TYPE_CHECKING:
     from filingd.adapters.anchor import Anchor
     from filingd.adapters.disk import Disk
     from filingd.adapters.layout import Layout
+    from filingd.adapters.scrubbing import Edit
     from filingd.adapters.sidethread import SideThread, SideThreads
     from filingd.adapters.zipwalk import ZipWalk
+    from filingd.core.forgetting import Scrub, Traces
     from filingd.core.model import BodyPlan, BodyReport, PartialRecord, QuarantineRecord
     from filingd.ports import Steps
 
@@ -311,6 +315,79 @@ class StagedBody:
     def _reread(self, walk: ZipWalk) -> None:
         feed_file(self._fd, walk.feed)
 
+    async def scrub(self, scrub: Scrub) -> tuple[BodyReport, Traces] | None:
+        """See `ports.Staged`."""
+        return await self._call(lambda: self._scrub(scrub))
+
+    def _scrub(self, scrub: Scrub) -> tuple[BodyReport, Traces] | None:
+        if self._failure is not None:
+            raise self._failure
+        edit = self._edit(self._fd, self._written, scrub)
+        if edit is None:
+            return None
+        disk, clean = self._shop.disk, clean_of(self._path)
+        raw = self._fd
+        try:
+            disk.syscalls.unlink(part_record_of(self._path))  # what is left must never be gone on with
+        except FileNotFoundError:
+            pass
+        except OSError as exc:
+            raise translated(exc, "stage", self._path) from exc
+        try:
+            self._fd = disk.syscalls.open(clean, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
+            report = self._take(edit)
+            disk.syscalls.rename(clean, part_of(self._path))
+        except OSError as exc:
+            disk.remove_quietly(clean)
+            raise translated(exc, "stage", clean) from exc
+        finally:
+            disk.close_quietly(raw)
+        return report, edit.traces
+
+    async def take_scrubbed(self, source_fd: int, scrub: Scrub) -> tuple[BodyReport, Traces] | None:
+        """Take what is left of an open file when it is scrubbed; None if that is all of it. Nothing was taken before.
+
+        Raises:
+            DiskFullError, DiskFaultError: the disk refused, or what lies there cannot be read.
+        """
+        return await self._call(lambda: self._take_scrubbed(source_fd, scrub))
+
+    def _take_scrubbed(self, source_fd: int, scrub: Scrub) -> tuple[BodyReport, Traces] | None:
+        edit = self._edit(source_fd, os.fstat(source_fd).st_size, scrub)
+        if edit is None:
+            return None
+        try:
+            return self._take(edit), edit.traces
+        except OSError as exc:
+            raise translated(exc, "stage", part_of(self._path)) from exc
+
+    def _edit(self, fd: int, size_bytes: int, scrub: Scrub) -> Edit | None:
+        try:
+            return edit_of_file(fd, size_bytes, scrub)
+        except OSError as exc:
+            raise translated(exc, "read", self._path) from exc
+        except ZipRefusedError as refusal:
+            raise unreadable(self._path, refusal) from refusal
+
+    def _take(self, edit: Edit) -> BodyReport:
+        """Write and examine all of an edit on this thread; nothing else is handed over meanwhile."""
+        self._examiner, self._written, self._writeback_at = BodyExaminer(self._plan), 0, 0
+        try:
+            for part in edit.parts():
+                chunk = memoryview(part)
+                self._write(chunk)
+                self._examiner.walk(chunk)
+        except ZipRefusedError as refusal:
+            raise unreadable(self._path, refusal) from refusal
+        report = self._examiner.report(None, self._known_sizes, self._reread)
+        if report.problem is not None:
+            raise unreadable(self._path, ZipRefusedError(report.problem, report.problem_detail))
+        return report
+
+    async def holds_trace(self, scrub: Scrub) -> bool:
+        """See `ports.Staged`."""
+        return await self._call(lambda: holds_trace(self._fd, self._written, scrub))
+
     async def publish(self, previous_to: str | None) -> str:
         """See `ports.Staged`."""
         previous = None if previous_to is None else self._shop.layout.path(previous_to)
@@ -392,6 +469,7 @@ class StagedBody:
         if not self._shop.anchor.is_in_place():
             return
         self._shop.disk.remove_quietly(part_of(self._path))
+        self._shop.disk.remove_quietly(clean_of(self._path))
         self._shop.disk.remove_quietly(part_record_of(self._path))
 
     def _close(self) -> None:
@@ -499,3 +577,11 @@ def feed_file(fd: int, feed: Callable[[memoryview], None]) -> None:
     while got := os.preadv(fd, [buffer], at):
         feed(buffer[:got])
         at += got
+
+
+def unreadable(path: Path, refusal: ZipRefusedError) -> DiskFaultError:
+    """What is said of a body from which something was to be taken out, and that could not be read or written anew."""
+    return DiskFaultError(
+        f"{path} holds what is to be forgotten, and it could not be taken out ({refusal}). `filingd verify --repair` has a "
+        "damaged file fetched again; then forgetting goes on by itself."
+    )

@@ -18,11 +18,15 @@ from filingd.adapters.body import BodyExaminer
 from filingd.adapters.disk import Disk, Syscalls, disk_errors, part_of, part_record_of
 from filingd.adapters.documents import DocumentWriter
 from filingd.adapters.layout import Layout, check_target
+from filingd.adapters.scrubbing import edit_of_file, holds_trace
 from filingd.adapters.sidethread import SideThreads
-from filingd.adapters.staging import StagedBody, Workshop, feed_file, known_sizes
+from filingd.adapters.staging import StagedBody, Workshop, feed_file, known_sizes, unreadable
 from filingd.adapters.stored_body import OpenedBody
+from filingd.adapters.tombstones import TombstoneFile
+from filingd.adapters.zipwalk import ZipRefusedError
 from filingd.core import steps as step
 from filingd.core.errors import FilingdError, StoreError
+from filingd.core.layout import FORGOTTEN_NAME
 from filingd.core.model import PartialRecord
 
 if TYPE_CHECKING:
@@ -30,7 +34,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from filingd.core.errors import DiskFaultError, DiskFullError, StoreReplacedError
+    from filingd.core.forgetting import Scrub, Traces
     from filingd.core.model import BodyPlan, BodyReport, Member, QuarantineRecord, StoredBody
+    from filingd.core.tombstones import Tombstone
     from filingd.ports import Staged, Steps
 
 T = TypeVar("T")
@@ -64,6 +70,7 @@ class DiskStore:
         self._threads = SideThreads("filingd-transfer")
         self._workshop = Workshop(self._layout, self._disk, steps, self._threads, self._anchor)
         self._documents = DocumentWriter(root, self._disk, steps, self._anchor)
+        self._tombstones = TombstoneFile(root / FORGOTTEN_NAME, self._disk, steps)
         self._closing = threading.Event()
         self._odd_jobs = ThreadPoolExecutor(_ODD_JOB_THREADS, thread_name_prefix="filingd-disk")
 
@@ -130,6 +137,74 @@ class DiskStore:
         await staged.begin(resume, record)
         return staged
 
+    # ------------------------------------------------------------ what is to be forgotten
+
+    async def tombstones(self) -> Sequence[Tombstone]:
+        """See `ports.Store`."""
+        return await self._in_place(self._tombstones.read)
+
+    async def add_tombstones(self, tombstones: Sequence[Tombstone]) -> None:
+        """See `ports.Store`."""
+        await self._in_place(lambda: self._tombstones.add(tombstones))
+
+    async def traces(self, target: str, scrub: Scrub) -> Traces | None:
+        """See `ports.Store`."""
+        return await self._in_place(lambda: self._traces(target, scrub))
+
+    def _traces(self, target: str, scrub: Scrub) -> Traces | None:
+        path = self._layout.path(target)
+        with disk_errors("read", path):
+            try:
+                fd = _opened(path)
+            except FileNotFoundError:
+                return None
+            try:
+                edit = edit_of_file(fd, os.fstat(fd).st_size, scrub)
+            except ZipRefusedError as refusal:
+                raise unreadable(path, refusal) from refusal
+            finally:
+                os.close(fd)
+        return edit.traces if edit is not None else None
+
+    async def holds_trace(self, target: str, scrub: Scrub) -> bool:
+        """See `ports.Store`."""
+        return await self._in_place(lambda: self._holds_trace(target, scrub))
+
+    def _holds_trace(self, target: str, scrub: Scrub) -> bool:
+        path = self._layout.path(target)
+        with disk_errors("read", path):
+            fd = _opened(path)
+            try:
+                return holds_trace(fd, os.fstat(fd).st_size, scrub)
+            finally:
+                os.close(fd)
+
+    async def stage_scrubbed(
+        self, target: str, plan: BodyPlan, scrub: Scrub
+    ) -> tuple[Staged, BodyReport, Traces] | None:
+        """See `ports.Store`."""
+        path = self._layout.path(target)
+
+        def opened() -> int:
+            with disk_errors("read", path):
+                return _opened(path)
+
+        source_fd = await self._in_place(opened)
+        staged = None
+        try:
+            staged = StagedBody(self._workshop, target, plan)
+            await staged.begin(None, None)
+            taken = await staged.take_scrubbed(source_fd, scrub)
+            if taken is None:
+                await staged.discard()
+        except BaseException:
+            if staged is not None:
+                await staged.discard()
+            raise
+        finally:
+            await self._aside(lambda: os.close(source_fd))
+        return None if taken is None else (staged, *taken)
+
     # ------------------------------------------------------------ small files
 
     async def put_documents(
@@ -185,8 +260,7 @@ class DiskStore:
         path = self._layout.path(target)
         with disk_errors("read", path):
             try:
-                # Neither a link nor a pipe under a final name is a body; reading one might never end.
-                fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+                fd = _opened(path)
             except FileNotFoundError:
                 return None
             try:
@@ -299,3 +373,8 @@ class DiskStore:
         with disk_errors("look at", self._root):
             found = os.statvfs(self._root)
         return found.f_bavail * found.f_frsize
+
+
+def _opened(path: Path) -> int:
+    # Neither a link nor a pipe under a final name is a body; reading one might never end.
+    return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)

@@ -47,7 +47,7 @@ def read_directory(read_at: ReadAt, zip_bytes: int) -> list[ListedMember]:
         ZipRefusedError: there is no directory, or it cannot be read.
         OSError: from `read_at`.
     """
-    offset, size_bytes = _find_directory(read_at, zip_bytes)
+    offset, size_bytes = find_directory(read_at, zip_bytes)
     if offset + size_bytes > zip_bytes or size_bytes > _DIRECTORY_BYTES_MAX:
         raise ZipRefusedError("zip_bad_header", f"the directory cannot be {size_bytes} bytes at {offset}")
     return list(_lines(read_at(offset, size_bytes)))
@@ -79,7 +79,7 @@ def _located(read_at: ReadAt, line: ListedMember) -> Member:
     )
 
 
-def _find_directory(read_at: ReadAt, zip_bytes: int) -> tuple[int, int]:
+def find_directory(read_at: ReadAt, zip_bytes: int) -> tuple[int, int]:
     """Offset and size of the central directory, by way of the end records."""
     tail_at = max(0, zip_bytes - _LONGEST_COMMENT - END_RECORD.size - LOCATOR.size)
     tail = read_at(tail_at, zip_bytes - tail_at)

@@ -382,6 +382,10 @@ def _newest_at(reader: ManifestReader, wanted: Sequence[Item]) -> float:
 
 
 def _why_left(item: Item) -> str:
+    from filingd.core.forgetting import FORGOTTEN_REASON
+
+    if item.reason == FORGOTTEN_REASON:
+        return "it was forgotten (`filingd forget --list`) and is never asked for again"
     return f"it is {item.state.name.lower()}: an attempt is under way"
 
 

@@ -16,14 +16,15 @@ from filingd.cli.options import config_option, json_option, load_settings
 from filingd.core.errors import ExitCode, StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
 
     from filingd.adapters.manifest_commands import ManifestBuilder
     from filingd.core.limits import LaneState
+    from filingd.core.tombstones import Tombstone
     from filingd.engine.rebuild import Rebuilt
-    from filingd.ports import Clock, Registry
+    from filingd.ports import Clock, Registry, Store
     from filingd.settings import Settings
 
 _NAMED = 20
@@ -74,6 +75,8 @@ async def _rebuild(
     began_s = time.monotonic()
     with StoreLock(root, started_at=clock.now(), purpose="filingd manifest rebuild"):
         found, kept = await _made(settings, registry, clock, dry_run=dry_run, quiet=quiet)
+        if not dry_run:
+            await _forget_again(settings, rehearse_at)
     return _report(settings, found, kept, time.monotonic() - began_s, dry_run=dry_run)
 
 
@@ -88,13 +91,17 @@ async def _made(
     path, progress = settings.manifest_path, _progress(quiet=quiet)
     store = DiskStore(settings.store.path, SilentSteps())
     try:
+        buried = await _buried(store, path)
         if dry_run:
-            return await Rebuilder(registry, store, clock, None, progress).rebuild(), None
+            rebuilder = Rebuilder(registry, store, clock, None, progress, may_be_empty=bool(buried))
+            return await rebuilder.rebuild(), None
         lanes = _lanes(path, registry, clock)
         building: AbstractContextManager[ManifestBuilder] = ManifestBuilder(path, clock_now=clock.now)
         with building as builder:
             builder.begin_feed(_feed_head(path, clock))
-            found = await Rebuilder(registry, store, clock, builder, progress).rebuild()
+            builder.bury(buried)  # all of it is erased anew: what lies there now may have been put back
+            rebuilder = Rebuilder(registry, store, clock, builder, progress, may_be_empty=bool(buried))
+            found = await rebuilder.rebuild()
             for state in lanes:
                 builder.add_lane(state)
             kept = builder.keep_old(_ending())
@@ -102,6 +109,33 @@ async def _made(
         return found, kept
     finally:
         await store.close()
+
+
+async def _buried(store: Store, path: Path) -> Sequence[Tombstone]:
+    """What is forgotten: by its own file, and by the old manifest if that can be read."""
+    from msgspec.structs import replace
+
+    from filingd.adapters.manifest_reader import ManifestReader
+    from filingd.core.errors import FilingdError
+    from filingd.core.tombstones import unknown_of
+
+    written = await store.tombstones()
+    try:
+        with ManifestReader(path) as reader:
+            recorded = reader.tombstones()
+    except FilingdError:
+        recorded = []
+    known = [*recorded, *unknown_of(written, recorded)]
+    return [replace(tombstone, erased_at=None, erased={}) for tombstone in known]
+
+
+async def _forget_again(settings: Settings, rehearse_at: float | None) -> None:
+    """Erase what is forgotten from what was found: it may have been put back."""
+    from filingd import app
+
+    async with app.opened_for_forgetting(settings, rehearse_at, has_lock=True) as opened:
+        if opened.forgetter.has_forgotten:
+            await opened.erase()
 
 
 async def _say(settings: Settings, clock: Clock, found: Rebuilt) -> None:

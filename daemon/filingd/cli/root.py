@@ -45,6 +45,9 @@ COMMANDS: dict[str, Entry] = {
     "verify": Entry(
         "filingd.cli.verify:verify", "Re-hash and re-check stored files; --repair refetches damaged ones."
     ),
+    "forget": Entry(
+        "filingd.cli.forget:forget", "Delete every stored trace of a filing or an enterprise, for good."
+    ),
     "manifest": Entry("filingd.cli.manifest:manifest", "Rebuild the manifest from the files on disk."),
     "config": Entry(
         "filingd.cli.config:config", "Check a configuration, print its schema, or write a first one."

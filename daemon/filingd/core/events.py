@@ -369,6 +369,34 @@ VERIFY_FINISHED = _event(
     _maybe(Fact("missing", "integer", "files that are gone")), _maybe(SIZE_BYTES), _maybe(DURATION_S),
 )  # fmt: skip
 
+# ------------------------------------------------------------ forgetting: no line names what is forgotten
+
+_ERASED = (
+    Fact("files", "integer", "zips that were written anew without what is forgotten"),
+    Fact("members", "integer", "members of zips that are gone, or have fewer records"),
+    Fact("documents", "integer", "files that are gone, all of them"),
+    Fact("versions", "integer", "older bodies among these files"),
+    Fact("quarantined", "integer", "refused bodies that are gone"),
+    Fact("partials", "integer", "unfinished bodies that are gone"),
+    Fact("size_bytes", "integer", "how much less is stored"),
+)
+FORGETTING_ORDERED = _event(
+    "forgetting.ordered", WARNING, "Something is to be forgotten: it never gets a final name again, and its traces are erased.",
+    Fact("count", "integer", "how many filings and enterprises are new among it"),
+)  # fmt: skip
+FORGETTING_FINISHED = _event(
+    "forgetting.finished", WARNING, "Every trace of what was to be forgotten is erased.",
+    Fact("count", "integer", "how many filings and enterprises"), *_ERASED, _maybe(DURATION_S),
+)  # fmt: skip
+ITEM_SCRUBBED = _event(
+    "item.scrubbed", WARNING, "What is forgotten was taken out of a body: one that arrived, or that was stored.",
+    KEY, PATH, Fact("members", "integer", "members that are gone, or have fewer records"),
+)  # fmt: skip
+TRACE_REMOVED = _event(
+    "trace.removed", WARNING, "A refused or unfinished body was not kept: it holds, or may hide, what is forgotten.",
+    _maybe(REASON), _maybe(PATH),
+)  # fmt: skip
+
 # ------------------------------------------------------------ the log itself
 
 LOG_DROPPED = _event(

@@ -10,17 +10,24 @@ nbb/documents/2026/00999/2026-00999001.json   a document that came by itself
 versions/nbb/authentic/…/json.v1.zip          bodies that were replaced
 quarantine/…                                  bodies that were refused, with their headers and the reason
 index/…                                       what lies where in a zip; made anew when missing
+forgotten.jsonl                               what an operator was told to forget; never had again
 """
 
 from __future__ import annotations
 
+import re
+
 MANIFEST_NAME = "manifest.db"
 CATALOGUE_NAME = "catalogue.db"
+FORGOTTEN_NAME = "forgotten.jsonl"
 SEAL_NAME = "day.json"
 SUMS_NAME = "SHA256SUMS"
 VERSIONS = "versions"
 QUARANTINE = "quarantine"
 INDEX = "index"
+
+_SUPERSEDED = re.compile(rf"{VERSIONS}/(?P<stem>.+)\.v(?P<number>[1-9]\d*)(?P<extension>\.[^./]+)?", re.ASCII)
+_SET_ASIDE = re.compile(rf"{QUARANTINE}/(?P<target>.+)\.\d{{8}}T\d{{6}}Z(?:-\d+)?", re.ASCII)
 
 
 def folder_of(target: str) -> str:
@@ -50,3 +57,15 @@ def superseded(target: str, version: int) -> str:
 def is_set_aside(path: str) -> bool:
     """Whether a path, relative to the store, is a place in quarantine."""
     return path.startswith(f"{QUARANTINE}/")
+
+
+def superseded_of(path: str) -> tuple[str, int] | None:
+    """The inverse of `superseded`: target and number; None for any other path."""
+    match = _SUPERSEDED.fullmatch(path)
+    return (match["stem"] + (match["extension"] or ""), int(match["number"])) if match else None
+
+
+def set_aside_of(path: str) -> str | None:
+    """What the body was, or was to become, that lies at a place in quarantine; None if it is no such place."""
+    match = _SET_ASIDE.fullmatch(path)
+    return match["target"] if match else None

@@ -26,18 +26,21 @@ class Event(enum.Enum):
     GAVE_UP = "gave_up"
     LOST = "lost"  # the stored body is missing or damaged on disk
     FOUND = "found"  # a verified body lies on disk that no row knew
+    FORGOTTEN = "forgotten"  # an operator was told to forget it: its body is gone and it is never asked for
     RETRIED = "retried"  # an operator, or a re-plan, wants it tried (again)
 
 
 # A re-check never takes away what is stored: whatever it meets, the item goes back to STORED.
 TABLE: Mapping[State, Mapping[Event, State]] = {
     State.DUE: {
+        Event.FORGOTTEN: State.ABSENT,
         Event.LEASED: State.ACTIVE,
         Event.ABSENT: State.ABSENT,
         Event.FOUND: State.STORED,
         Event.RETRIED: State.DUE,
     },
     State.ACTIVE: {
+        Event.FORGOTTEN: State.ABSENT,
         Event.STORED: State.STORED,
         Event.NOTHING: State.DUE,
         Event.CONFIRMED_EMPTY: State.EMPTY,
@@ -48,12 +51,14 @@ TABLE: Mapping[State, Mapping[Event, State]] = {
         Event.FOUND: State.STORED,
     },
     State.STORED: {
+        Event.FORGOTTEN: State.ABSENT,
         Event.LEASED: State.RECHECKING,
         Event.LOST: State.DUE,
         Event.FOUND: State.STORED,
         Event.RETRIED: State.STORED,
     },
     State.RECHECKING: {
+        Event.FORGOTTEN: State.ABSENT,
         Event.STORED: State.STORED,
         Event.UNCHANGED: State.STORED,
         Event.NOTHING: State.STORED,
@@ -66,12 +71,14 @@ TABLE: Mapping[State, Mapping[Event, State]] = {
         Event.FOUND: State.STORED,
     },
     State.EMPTY: {
+        Event.FORGOTTEN: State.ABSENT,
         Event.LEASED: State.REASKING,
         Event.FOUND: State.STORED,
         Event.RETRIED: State.DUE,
     },
     # Nor does asking again take away what is proven: a refusal or a failure says nothing about an empty day.
     State.REASKING: {
+        Event.FORGOTTEN: State.ABSENT,
         Event.STORED: State.STORED,
         Event.NOTHING: State.EMPTY,
         Event.CONFIRMED_EMPTY: State.EMPTY,
@@ -82,11 +89,13 @@ TABLE: Mapping[State, Mapping[Event, State]] = {
         Event.FOUND: State.STORED,
     },
     State.ABSENT: {
+        Event.FORGOTTEN: State.ABSENT,
         Event.LEASED: State.ACTIVE,
         Event.FOUND: State.STORED,
         Event.RETRIED: State.DUE,
     },
     State.QUARANTINED: {
+        Event.FORGOTTEN: State.ABSENT,
         Event.LEASED: State.ACTIVE,
         Event.FOUND: State.STORED,
         Event.RETRIED: State.DUE,

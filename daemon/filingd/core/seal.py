@@ -7,6 +7,7 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
+from filingd.core.forgetting import TAKEN_OUT
 from filingd.core.layout import SEAL_NAME, name_of
 from filingd.core.model import HOLDING_STATES
 
@@ -77,6 +78,7 @@ def _entry(holding: Holding) -> dict[str, Any]:
         "stored_at": iso(version.stored_at),
         "version": version.number,
         "members": version.member_count,
+        **({TAKEN_OUT: version.facts[TAKEN_OUT]} if version.facts.get(TAKEN_OUT) else {}),
         "route": version.route,
         "request_id": version.request_id,
     }

@@ -39,3 +39,23 @@ PUBLISH_STEPS: tuple[str, ...] = (
     SEAL_WRITTEN,
     GROUP_RECORDED,
 )
+
+TOMBSTONE_WRITTEN = "tombstone.written"  # in forgotten.jsonl: from now on it must not come back
+TOMBSTONE_RECORDED = "tombstone.recorded"
+SCRUB_CLAIMED = "scrub.claimed"  # nobody else works on the item
+SCRUB_STAGED = "scrub.staged"  # what is left of a body is complete beside it, and its row says so
+SCRUB_RECORDED = "scrub.recorded"
+TRACE_REMOVED = "trace.removed"  # a whole file
+ITEM_FORGOTTEN = "item.forgotten"
+ERASURE_RECORDED = "erasure.recorded"
+
+FORGET_STEPS: tuple[str, ...] = (
+    TOMBSTONE_WRITTEN,
+    TOMBSTONE_RECORDED,
+    SCRUB_CLAIMED,
+    SCRUB_STAGED,
+    SCRUB_RECORDED,
+    TRACE_REMOVED,
+    ITEM_FORGOTTEN,
+    ERASURE_RECORDED,
+)

@@ -18,6 +18,7 @@ from filingd.core.redaction import redact_text
 
 if TYPE_CHECKING:
     from filingd.core.model import BodyPlan, Item
+    from filingd.engine.forgetting import Forgetter
     from filingd.engine.unseal import Unsealer
     from filingd.ports import Clock, Log, Manifest, Registry, Store
 
@@ -25,11 +26,14 @@ RESCUED_ROUTE = "rescued"
 UNREADABLE = "unreadable"
 
 
-def problem_of(report: BodyReport) -> tuple[str, str] | None:
-    """Problem and detail of a body that may not lie under a final name; None if it may."""
+def problem_of(report: BodyReport, *, may_be_empty: bool = False) -> tuple[str, str] | None:
+    """Problem and detail of a body that may not lie under a final name; None if it may.
+
+    A zip without files may, in a store in which something was forgotten: it may be what is left.
+    """
     if report.problem is not None:
         return report.problem, report.problem_detail
-    if report.kind in NOTHING_KINDS:
+    if report.kind in NOTHING_KINDS and not (may_be_empty and report.kind == "empty_zip"):
         return "wrong_kind", f"it is {report.kind}"
     return None
 
@@ -66,6 +70,7 @@ class Damage:
         self._clock = clock
         self._log = log
         self._unsealer = unsealer
+        self.forgetter: Forgetter | None = None  # says what must not be kept, not even in quarantine
 
     async def set_aside(self, key: str, route: str, problem: str, detail: str) -> str | None:
         """Take the seal back and move the body to quarantine; returns where, None if there was none.
@@ -91,6 +96,8 @@ class Damage:
         return None if where is None else replace(version, path=where)
 
     async def _move_aside(self, key: str, target: str, route: str, problem: str, detail: str) -> str | None:
+        if self.forgetter is not None and await self.forgetter.is_removed(key, target, problem):
+            return None
         where = await move_aside(self._store, key, target, route, self._clock.now(), problem, detail)
         if where is not None:
             self._log.error(events.ITEM_QUARANTINED, key=key, path=where, reason=problem, detail=detail,

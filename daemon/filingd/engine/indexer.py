@@ -7,20 +7,21 @@ next start, and a catalogue that is damaged, or that followed another manifest, 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING
 
 from filingd.core import events
-from filingd.core.catalogue import CatalogueDamagedError, Contribution, Forgotten
+from filingd.core.catalogue import CatalogueDamagedError, Contribution
 from filingd.core.errors import DiskFaultError, DiskFullError, FilingdError, UnavailableError
 from filingd.core.feed import FeedKind
+from filingd.core.forgetting import forgotten_by
 from filingd.core.model import HOLDING_STATES, group_of
-from filingd.core.tombstones import Tombstone
 from filingd.engine.following import rest
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
 
-    from filingd.core.catalogue import Contributed
+    from filingd.core.catalogue import Contributed, Forgotten
     from filingd.core.feed import FeedEvent
     from filingd.core.model import StoredBody, Version
     from filingd.engine.following import Audience
@@ -30,6 +31,7 @@ _PAGE = 500
 _MEMBERS_AT_ONCE = 5_000  # what is held of contributions at a time
 _TROUBLE_PAUSE_S = 15.0
 _TROUBLE_TOLD_EVERY_S = 3600.0
+_TROUBLES = (CatalogueDamagedError, DiskFullError, DiskFaultError, UnavailableError)  # `run` meets them, too
 
 
 class Indexer:
@@ -57,6 +59,22 @@ class Indexer:
         self._wake = asyncio.Event()
         self._trouble_told_s: float | None = None
         self._is_in_trouble = False
+        self._catalogue: Catalogue | None = None  # while it is open
+        self.bury: Callable[[Iterable[str]], Awaitable[None]] | None = None  # has more forgotten
+
+    async def forget(self, forgotten: Forgotten) -> Sequence[str]:
+        """As `ports.Catalogue.forget`; one that is not open, or in trouble, is opened without what was forgotten."""
+        if self._catalogue is None:
+            return ()
+        with contextlib.suppress(*_TROUBLES):
+            return await self._catalogue.forget(forgotten)
+        return ()
+
+    async def drop(self, keys: Iterable[str]) -> None:
+        """As `ports.Catalogue.drop`; of one that is not open, or in trouble, the feed tells when it goes on."""
+        if self._catalogue is not None:
+            with contextlib.suppress(*_TROUBLES):
+                await self._catalogue.drop(keys)
 
     async def is_current(self) -> bool:
         """Whether everything that is recorded is in the catalogue, as far as the disk allows."""
@@ -74,10 +92,11 @@ class Indexer:
         begins_anew = False
         while True:
             try:
-                catalogue = await self._open_catalogue(begins_anew)
+                self._catalogue = catalogue = await self._open_catalogue(begins_anew)
                 try:
                     await self._follow(catalogue)
                 finally:
+                    self._catalogue = None
                     await catalogue.close()
                 begins_anew = True
             except CatalogueDamagedError as error:
@@ -196,10 +215,8 @@ class Indexer:
 
     async def _bury(self, withheld: Sequence[str]) -> None:
         """Filings that turned out to be of a forgotten enterprise are forgotten themselves."""
-        now = self._clock.now()
-        await self._manifest.bury(
-            [Tombstone(reference, False, now, "of a forgotten enterprise") for reference in withheld]
-        )
+        if withheld and self.bury is not None:
+            await self.bury(withheld)
 
     def _tell(self, contribution: Contribution, outcome: Contributed) -> None:
         """Two fetches of the same day that speak of other filings are told, whichever of them is right."""
@@ -213,14 +230,6 @@ class Indexer:
             before=outcome.filings_before + outcome.places_before, now=outcome.filings + outcome.places,
             vanished=len(vanished), first=vanished[0] if vanished else None,
         )  # fmt: skip
-
-
-def forgotten_by(tombstones: Sequence[Tombstone]) -> Forgotten:
-    """What the catalogue has to leave out."""
-    return Forgotten(
-        frozenset(each.subject for each in tombstones if not each.is_enterprise),
-        frozenset(each.subject for each in tombstones if each.is_enterprise),
-    )
 
 
 def _in_groups(versions: Sequence[Version]) -> Iterator[list[Version]]:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from filingd.core.model import Attempt, BodyReport, Verdict
     from filingd.engine.documents import Handed
+    from filingd.engine.forgetting import Forgetter
     from filingd.engine.transfer import Fetched
     from filingd.engine.unseal import Unsealer
     from filingd.ports import Clock, Log, Manifest, Staged, Steps, Store
@@ -72,6 +73,7 @@ class Outcomes:
         self._log = log
         self._steps = steps_seen
         self._unsealer = unsealer
+        self.forgetter: Forgetter | None = None  # says what must not be kept, be it refused or damaged
 
     def is_unrecorded(self, item: Item) -> bool:
         """Whether the item's body was exchanged and its row does not say so."""
@@ -202,6 +204,10 @@ class Outcomes:
     async def _set_aside(self, made: Made, report: BodyReport) -> None:
         problem, detail = problem_of(report) or ("changed_on_disk", "it is sound, and not what was stored")
         now, route = self._clock.now(), made.attempt.route
+        if self.forgetter is not None and await self.forgetter.is_removed(
+            made.item.key, made.target, problem
+        ):
+            return
         where = await move_aside(self._store, made.item.key, made.target, route, now, problem, detail)
         self._log.error(events.ITEM_QUARANTINED, key=made.item.key, path=where, reason=problem, detail=detail,
                         request_id=made.request_id)  # fmt: skip
@@ -262,6 +268,10 @@ class Outcomes:
             return
         if not (isinstance(verdict, Failed) and verdict.quarantine):
             await fetched.staged.discard()
+            return
+        if self.forgetter is not None and await self.forgetter.may_hold(made.item.key, fetched.staged):
+            await fetched.staged.discard()
+            self.forgetter.say_removed(verdict.reason, made.target)
             return
         head = fetched.answer.head
         detail = self._redacted(verdict.detail)  # it may quote the body, in which an error may quote the key

@@ -10,7 +10,6 @@ import asyncio
 import datetime as dt
 import hashlib
 import json
-import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -18,6 +17,7 @@ from msgspec.structs import replace
 
 from filingd.core import layout
 from filingd.core.errors import DiskFaultError, FilingdError
+from filingd.core.forgetting import TAKEN_OUT
 from filingd.core.model import Change, Group, Item, State, Version, group_of, leaf_of
 from filingd.engine.damage import RESCUED_ROUTE, UNREADABLE, move_aside, problem_of, read
 from filingd.engine.verify import sums_of
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 REBUILD_ROUTE = "rebuild"
 NOT_SEALED = ("the manifest was rebuilt: not judged yet",)
 _AT_ONCE = 2  # bodies read side by side; more only makes a spinning disk seek
-_SUPERSEDED = re.compile(rf"{layout.VERSIONS}/(?P<stem>.+)\.v(?P<number>[1-9]\d*)(?P<extension>\.[^./]+)?")
 _SEAL_FIELDS = frozenset({"format", "group", "sealed_at", "items"})
 
 
@@ -76,8 +75,12 @@ class Rebuilder:
         clock: Clock,
         builder: Builder | None,
         on_progress: Callable[[Rebuilt], None] = lambda _: None,
+        *,
+        may_be_empty: bool = False,
     ) -> None:
-        """Without a builder nothing is written: bodies that would be refused stay where they are."""
+        """Without a builder nothing is written: bodies that would be refused stay where they are. `may_be_empty`: something
+        was forgotten in this store, so a zip without files may be what is left of one."""
+        self._may_be_empty = may_be_empty
         self._registry = registry
         self._store = store
         self._clock = clock
@@ -103,16 +106,11 @@ class Rebuilder:
             self._on_progress(found)
         return found
 
-    @staticmethod
-    def _numbered(path: str) -> tuple[str, int] | None:
-        match = _SUPERSEDED.fullmatch(path)
-        return (match["stem"] + (match["extension"] or ""), int(match["number"])) if match else None
-
     def _by_key(self, paths: Sequence[str]) -> dict[str, dict[int, str]]:
         """Superseded bodies by item and number."""
         older: dict[str, dict[int, str]] = {}
         for path in paths:
-            numbered = self._numbered(path)
+            numbered = layout.superseded_of(path)
             key = self._registry.key_of(numbered[0]) if numbered else None
             if numbered and key is not None:
                 older.setdefault(key, {})[numbered[1]] = path
@@ -151,7 +149,7 @@ class Rebuilder:
         for (key, path), report in zip(keyed, reports, strict=True):
             if report is None:
                 continue
-            problem = problem_of(report)
+            problem = problem_of(report, may_be_empty=self._may_be_empty)
             if problem is None:
                 bodies[key] = report
             else:
@@ -282,11 +280,12 @@ class Rebuilder:
     def _version(
         self, key: str, number: int, path: str, report: BodyReport, told: Mapping[str, Any]
     ) -> Version:
-        now = self._clock.now()
+        now, taken_out = self._clock.now(), told.get(TAKEN_OUT)
+        facts = {**report.facts, TAKEN_OUT: taken_out} if isinstance(taken_out, int) else report.facts
         return Version(
             key, number, path, report.size_bytes, report.sha256, _instant(told.get("stored_at")) or now,
             str(told.get("route") or RESCUED_ROUTE), str(told.get("request_id") or ""), None,
-            report.content_digest, report.member_count, now, report.facts,
+            report.content_digest, report.member_count, now, facts,
         )  # fmt: skip
 
     async def _superseded(self, key: str, older: Mapping[int, str], found: Rebuilt) -> AsyncIterator[Version]:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Sequence
 
     from filingd.core.model import BodyReport
+    from filingd.engine.forgetting import Forgetter
     from filingd.engine.unseal import Unsealer
     from filingd.ports import Clock, Log, Manifest, Registry, Store
 
@@ -65,6 +66,11 @@ class Rescue:
         self._unsealer = unsealer
         self._on_change = on_change
         self._damage = Damage(registry, store, manifest, clock, log, unsealer)
+        self._forgetter: Forgetter | None = None
+
+    def heed(self, forgetter: Forgetter) -> None:
+        """From now on nothing is adopted or set aside with what is forgotten in it."""
+        self._forgetter = self._damage.forgetter = forgetter
 
     async def in_flight(self) -> Tally:
         """Settle every item whose attempt was cut, and remove staging files nobody will go on with."""
@@ -126,6 +132,9 @@ class Rescue:
 
     async def _settle(self, item: Item, tally: Tally) -> Item:
         try:
+            if self._forgetter is not None and (scrubbed := await self._forgetter.settle(item)) is not None:
+                self._on_change([item.group])
+                return scrubbed
             after = await self._agree(item, tally)
         except DiskFaultError as error:
             if item.key in self._unsealer.unrecorded:
@@ -145,7 +154,10 @@ class Rescue:
             return await self._lose(item, tally)
         if item.sha256 is not None and report.sha256 == item.sha256:
             return None
-        problem = problem_of(report)
+        report = await self._cleansed(item.key)
+        if report is None or (item.sha256 is not None and report.sha256 == item.sha256):
+            return await self._lose(item, tally) if report is None else None
+        problem = self._problem_of(report)
         if problem is None:
             return await self._follow(item, report, tally)
         tally.refused += 1
@@ -165,6 +177,16 @@ class Rescue:
 
     async def _check(self, key: str) -> BodyReport | None:
         return await self._store.check(self._registry.target(key), self._registry.body_plan(key))
+
+    async def _cleansed(self, key: str) -> BodyReport | None:
+        """What lies there, without what is forgotten in it: it is about to be adopted."""
+        if self._forgetter is not None:
+            await self._forgetter.cleanse(key)
+        return await self._check(key)
+
+    def _problem_of(self, report: BodyReport) -> tuple[str, str] | None:
+        forgets = self._forgetter is not None and self._forgetter.has_forgotten
+        return problem_of(report, may_be_empty=forgets)
 
     async def _back(self, item: Item, tally: Tally, pause_s: float = 0.0) -> Item:
         tally.returned += 1
@@ -274,13 +296,13 @@ class Rescue:
             item = await self._row(key)  # as it is now: it may have been fetched since the listing
             if item is not None and item.state not in _WITHOUT_FILE:
                 return
-            report = await self._check(key)
+            report = await self._cleansed(key)
             if report is None:
                 return
             known = item or Item(key, self._any_lane(), due_at=None)
             if item is None:
                 await self._manifest.record([Change(None, known)])
-            problem = problem_of(report)
+            problem = self._problem_of(report)
             if problem is None:
                 await self._adopt(known, report, tally)
             else:

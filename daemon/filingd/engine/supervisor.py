@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable, Mapping, Sequence
 
     from filingd.engine.following import Follower
+    from filingd.engine.forgetting import Forgetter
     from filingd.engine.heartbeat import Heartbeat
     from filingd.engine.key_watch import KeyWatch
     from filingd.engine.lane import Lane
@@ -63,6 +64,7 @@ class Engine:
     key_watch: KeyWatch | None = None
     followers: Sequence[Follower] = ()
     watcher: Watcher | None = None
+    forgetter: Forgetter | None = None
 
 
 class Supervisor:
@@ -161,6 +163,8 @@ class Supervisor:
         return True
 
     async def _prepare(self) -> None:
+        if self._engine.forgetter is not None:
+            await self._engine.forgetter.load()  # before anything is adopted or arrives
         await self._engine.rescue.in_flight()
         await self._engine.room.check()
         if self._is_errand:
@@ -188,6 +192,8 @@ class Supervisor:
             self._help(follower.run(), f"follower {number}")
         if engine.watcher is not None:
             self._help(engine.watcher.run(), "watchlists")
+        if engine.forgetter is not None:
+            self._help(engine.forgetter.run(), "forgetting")
         self._sweep = asyncio.create_task(self._sweep_once(), name="sweep")
 
     def _help(self, work: Coroutine[Any, Any, None], name: str) -> None:
@@ -223,6 +229,8 @@ class Supervisor:
             if await self._engine.manifest.changed_elsewhere():
                 is_changed = True
                 self.wake()
+                if self._engine.forgetter is not None:
+                    await self._engine.forgetter.look()
             if is_changed and clock.monotonic() >= judge_s:
                 is_changed, judge_s = False, clock.monotonic() + _JUDGE_ELSEWHERE_S
                 await self._note_open_groups()
@@ -261,7 +269,9 @@ class Supervisor:
 
     async def _is_done(self, until: Until) -> bool:
         is_swept = self._is_errand or (self._sweep is not None and self._sweep.done())
-        if not is_swept or not self._engine.reconciler.is_idle:
+        forgetter = None if self._is_errand else self._engine.forgetter
+        is_clean = forgetter is None or forgetter.is_idle
+        if not (is_swept and is_clean and self._engine.reconciler.is_idle):
             return False
         is_done = self._is_sealed if until is Until.SEALED else self._is_idle
         # Again at the end: whoever follows may have had items made.

@@ -16,6 +16,7 @@ from filingd.core.errors import (
     LifeCycleError,
     StoreError,
 )
+from filingd.core.forgetting import FORGOTTEN_REASON
 from filingd.core.model import (
     Absent,
     Attempt,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from filingd.core.model import Item, PartialRecord, Verdict
+    from filingd.engine.forgetting import Forgetter
     from filingd.engine.lane import KeyUse, Lane
     from filingd.engine.outcomes import Outcomes
     from filingd.engine.pacer import Sending
@@ -77,6 +79,7 @@ class Worker:
         self.adopt: Callable[[Item], Awaitable[Item]] | None = (
             None  # settles a leased item by what lies on disk
         )
+        self.forgetter: Forgetter | None = None  # scrubs what arrives
         self._outcomes = outcomes
         self.desk = DocumentDesk(
             store,
@@ -162,6 +165,9 @@ class Worker:
         if not self._room.is_open:  # it was full again while the lane waited for something to do
             await self._outcomes.settle(item, NotYet("disk_full", self._clock.now()))
             return
+        if self._is_forgotten(item):
+            await self._outcomes.settle(item, Absent(FORGOTTEN_REASON))
+            return
         attempt = self._registry.request(item, self._clock.now())
         if isinstance(attempt, Deferral):
             await self._defer(item, attempt)
@@ -169,6 +175,9 @@ class Worker:
             await self._reroute(item, attempt)
         else:
             await self._attempt(lane, item, attempt)
+
+    def _is_forgotten(self, item: Item) -> bool:
+        return self.forgetter is not None and self.forgetter.is_forgotten(item.key)
 
     async def _defer(self, item: Item, deferral: Deferral) -> None:
         moved = replace(item, lane=deferral.lane)
@@ -243,6 +252,10 @@ class Worker:
         judged_at = self._clock.now()
         verdict = self._registry.interpret(made.item, made.attempt, fetched.answer, siblings, judged_at)
         await lane.heed(verdict, used)
+        if self._is_forgotten(made.item):  # since it was asked for
+            verdict = Absent(FORGOTTEN_REASON)
+        elif isinstance(verdict, Stored) and self.forgetter is not None:
+            fetched = await self.forgetter.scrubbed(made.item.key, fetched)
         is_first = made.item.version == 0
         if fetched.document is not None and isinstance(verdict, Stored) and is_first:
             await self.desk.take(Handed(made, fetched, verdict))

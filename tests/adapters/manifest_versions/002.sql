@@ -79,7 +79,9 @@ CREATE TABLE tombstones (
         subject TEXT NOT NULL PRIMARY KEY,
         is_enterprise INTEGER NOT NULL,
         buried_ms INTEGER NOT NULL,
-        reason TEXT NOT NULL
+        reason TEXT NOT NULL,
+        erased_ms INTEGER,
+        erased TEXT
     ) WITHOUT ROWID;
 CREATE TABLE versions (
         key TEXT,

@@ -10,5 +10,6 @@ answers     what a response means
 emptiness   what it means that there is nothing
 payloads    what is inside the zips
 sealing     when a day is complete
+forgetting  what of a body is of a forgotten filing or enterprise
 registry    the functions above, as one `ports.Registry`
 """

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from filingd.core.model import leaf_of
-from filingd.registries.nbb import companies, documents, improved_documents, planning
+from filingd.registries.nbb import (
+    companies,
+    documents,
+    forgetting,
+    improved_documents,
+    planning,
+)
 from filingd.registries.nbb.companies import CompanyLine
 from filingd.registries.nbb.documents import DocumentLine
 from filingd.registries.nbb.families import FAMILIES
@@ -19,7 +25,8 @@ from filingd.registries.nbb.routes import AUTHENTIC_QUERY, IMPROVED
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from filingd.core.catalogue import Contribution
+    from filingd.core.catalogue import Contribution, Forgotten
+    from filingd.core.forgetting import Scrub
     from filingd.core.model import (
         Answer,
         Attempt,
@@ -131,6 +138,15 @@ class NbbRegistry:
 
     def body_plan(self, key: str) -> BodyPlan:
         return self._line(key).body_plan(key)
+
+    def subject_of(self, text: str) -> tuple[str, bool] | None:
+        return forgetting.subject_of(text)
+
+    def is_forgotten(self, key: str, forgotten: Forgotten) -> bool:
+        return forgetting.is_forgotten(key, forgotten)
+
+    def scrub(self, key: str, forgotten: Forgotten) -> Scrub | None:
+        return forgetting.scrub(key, forgotten)
 
     def recheck_at(self, item: Item, after_at: float) -> float | None:
         return self._line(item.key).recheck_at(item, after_at)
