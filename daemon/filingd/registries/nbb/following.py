@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from filingd.core import calendar
 from filingd.core.catalogue import calendar_day
+from filingd.core.forgetting import FORGOTTEN_REASON
 from filingd.core.lifecycle import Event, next_state
 from filingd.core.model import EMPTY_STATES, HOLDING_STATES, LEASED_STATES, Change, Item, State, group_of
 from filingd.registries.nbb import companies, documents, improved_documents, timeline
@@ -114,7 +115,7 @@ class Companies:
         if known is None:
             due_at = now + ahead / (lane.calls_per_s * _SHARE_FOR_NEW)
             return Change(None, Item(key, lane.name, State.DUE, RANK_COMPANY, due_at))
-        if known.state in LEASED_STATES:
+        if known.state in LEASED_STATES or known.reason == FORGOTTEN_REASON:
             return None
         after = replace(known, lane=lane.name, priority=RANK_COMPANY)
         if known.state in HOLDING_STATES | EMPTY_STATES:
@@ -332,7 +333,7 @@ def _followed(want: Want, known: Item | None, interval_s: float, now: float) -> 
     """What has to change so that a wanted document is asked for once, and again if it was made anew since."""
     if known is None:
         return Change(None, want.item)
-    if known.state in LEASED_STATES:
+    if known.state in LEASED_STATES or known.reason == FORGOTTEN_REASON:
         return None
     if known.state in HOLDING_STATES | EMPTY_STATES:
         is_made_anew = want.made_at is not None and _asked_at(known, interval_s) < want.made_at <= now
