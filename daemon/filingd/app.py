@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from filingd.adapters.logs import StatusLog
     from filingd.adapters.manifest import SqliteManifest
     from filingd.adapters.secrets import Keyring
+    from filingd.adapters.watchlists import WatchlistFolder
     from filingd.core.model import Item
     from filingd.engine.erasing import Tally
     from filingd.engine.following import Follower
@@ -434,12 +435,23 @@ async def opened_store(
 
 def _watchlists_of(settings: Settings, registry: Registry) -> Watchlists | None:
     """The operator's watchlists, if the registry knows companies."""
-    from filingd.adapters.watchlists import WatchlistFiles, WatchlistFolder
+    from filingd.adapters.watchlists import WatchlistFiles
+
+    return WatchlistFiles(watched_by(settings, registry)) if registry.companies is not None else None
+
+
+def watched_by(settings: Settings, registry: Registry) -> WatchlistFolder:
+    """The folder of watchlists with the terms of each.
+
+    Raises:
+        ConfigError: the registry knows no companies.
+    """
+    from filingd.adapters.watchlists import WatchlistFolder
 
     if settings.nbb is None or registry.companies is None:
-        return None
+        raise ConfigError("No registry that knows companies is configured. Write an [nbb] section.")
     terms = {name: section.terms for name, section in settings.nbb.watch.items()}
-    return WatchlistFiles(WatchlistFolder(settings.nbb.watchlists, terms, registry.companies.plain_number))
+    return WatchlistFolder(settings.nbb.watchlists, terms, registry.companies.plain_number)
 
 
 async def _opened_catalogue(settings: Settings, manifest: Manifest, begins_anew: bool) -> Catalogue:

@@ -62,6 +62,14 @@ class WatchlistFolder:
         self._seen: _Signature | None = None
         self._lists: dict[str, _List] = {}
 
+    def editor(self) -> ListEditor:
+        """For whoever changes single lists."""
+        return ListEditor(self._folder, self._plain)
+
+    def terms_of(self, name: str) -> Terms:
+        """The terms of a list."""
+        return self._terms.get(name, self._default)
+
     def look(self) -> Reading | None:
         """See `ports.Watchlists`."""
         signature, problem = self._signature()
