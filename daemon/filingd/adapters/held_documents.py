@@ -1,17 +1,17 @@
-"""Gives out documents as they were stored, or says that they are not there any more. Blocking; for commands."""
+"""Gives out documents as they were stored, or says that they are not there any more. Blocking; for commands.
+
+What only the rarer cases need (the directory of a zip, the digest of a whole file) is imported there: a command begins anew each
+time.
+"""
 
 from __future__ import annotations
 
-import hashlib
 import os
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from filingd.adapters.layout import check_target
 from filingd.adapters.members import MemberDamagedError, MemberReader
-from filingd.adapters.zipdirectory import read_members
-from filingd.adapters.zipwalk import ZipRefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,11 +32,9 @@ class SoundDocument:
     Raises (on making it):
         MemberDamagedError: it is not what was stored.
         DiskFaultError: the file is not there, or cannot be read.
-        StoreError: its place is none in a store.
     """
 
     def __init__(self, root: Path, document: Document, sha256: bytes | None = None) -> None:
-        check_target(document.source.path)
         self._path = root / document.source.path
         self._place = document.place
         self._sha256 = sha256 if document.place.member is None else None
@@ -84,6 +82,8 @@ def relocated(root: Path, document: Document) -> Document | None:
 
     A zip may be replaced, or written again, before the catalogue tells where its members lie now.
     """
+    from filingd.adapters.zipwalk import ZipRefusedError
+
     place = document.place
     if place.member is None:
         return None
@@ -102,6 +102,8 @@ def relocated(root: Path, document: Document) -> Document | None:
 
 
 def _members_now(path: Path) -> Sequence[Member]:
+    from filingd.adapters.zipdirectory import read_members
+
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
         return read_members(lambda at, count: os.pread(fd, count, at), os.fstat(fd).st_size)
@@ -116,6 +118,8 @@ class _Nowhere:
 
 class _Digesting:
     def __init__(self, output: Output) -> None:
+        import hashlib
+
         self._output = output
         self.sha256 = hashlib.sha256()
 
