@@ -239,3 +239,40 @@ def test_what_is_known_of_a_company_is_shown(watched: tuple[Mirror, str]) -> Non
     text = filingd("watch", "list", "--config", str(mirror.config.path)).out
     assert f"{number}  {company['name']}" in text
     assert "references: empty, nothing known since" in text
+
+
+@pytest.mark.slow
+def test_status_and_plan_tell_of_the_companies(watched: tuple[Mirror, str]) -> None:
+    mirror, _ = watched
+    (lane,) = mirror.run("status", "--json").json["companies"]
+    assert (lane["lane"], lane["companies"], lane["due"]) == ("nbb/authentic-query", 2, 0)
+    assert lane["next_due_at"] > 0
+    text = mirror.run("status").out
+    assert "companies\n  nbb/authentic-query      2 followed, none due, next " in text
+    found = mirror.run("plan", "--json").json["companies"]
+    assert (found["followed"], found["lists"], found["problems"], found["remarks"]) == (
+        2,
+        {"watchlist": 2},
+        0,
+        [],
+    )
+    assert found["by_lane"]["nbb/authentic-query"]["companies"] == 2
+    assert "companies       2 in 1 watchlist (filingd watch list)" in mirror.run("plan").out
+
+
+@pytest.mark.slow
+def test_without_a_key_plan_says_that_nothing_is_expected_of_companies(
+    watched: tuple[Mirror, str], tmp_path: Path
+) -> None:
+    mirror, number = watched
+    copied = mirror.copy(tmp_path)
+    copied.config.products = PRODUCTS
+    copied.config.change({"nbb": {"watch": {"watchlist": {"improved": True}}}}).write()
+    (tmp_path / "watchlists").mkdir()
+    (tmp_path / "watchlists" / "watchlist.csv").write_text(f"{number}\n{BAD}\n")
+    found = copied.run("plan", "--json").json["companies"]
+    assert (found["followed"], found["problems"]) == (1, 1)
+    query, improved = found["remarks"]
+    assert "[nbb.products.authentic-query]" in query
+    assert "[nbb.products.improved]" in improved
+    assert "Nothing is asked about companies" in copied.run("plan").out

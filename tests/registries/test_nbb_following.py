@@ -14,9 +14,9 @@ from filingd.core import calendar
 from filingd.core.catalogue import Document, DocumentPlace, Entry, Filing, Listing, Source
 from filingd.core.model import Change, Item, LaneSpec, State
 from filingd.core.watchlist import Terms
-from filingd.registries.nbb import companies, documents, improved_documents
+from filingd.registries.nbb import companies, documents, improved_documents, timeline
 from filingd.registries.nbb.families import AUTHENTIC, IMPROVED_DATA
-from filingd.registries.nbb.following import RANK_COMPANY, RANK_FRESH, RANK_OLDER
+from filingd.registries.nbb.ranks import RANK_COMPANY, RANK_FRESH, RANK_OLDER
 from filingd.registries.nbb.registry import NbbRegistry
 from registries.nbb_cases import BRUSSELS, DAY_S, EXTRACT, FRIDAY, HOUR_S, at_age, rules
 
@@ -248,6 +248,16 @@ def test_a_company_nobody_follows_wants_nothing() -> None:
     of.follow({OTHER: TERMS})
     assert wanted(of, by_answer(filing())) == {}
     assert wanted(followed(lanes=[IMPROVED]), by_answer(filing())) == {}
+
+
+def test_all_of_it_comes_after_the_whole_daily_work() -> None:
+    oldest, newest = dt.date(1978, 1, 1), TODAY - dt.timedelta(days=1)
+    ranks = [
+        timeline.priority_at(rules(), day, dataset, NOW)
+        for day in (oldest, newest, FRIDAY)
+        for dataset in ALL_KINDS
+    ]
+    assert max(ranks) < RANK_FRESH < RANK_COMPANY < RANK_OLDER
 
 
 def test_fresh_filings_come_first_then_the_newest_exercises() -> None:

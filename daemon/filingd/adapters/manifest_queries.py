@@ -25,6 +25,7 @@ from filingd.adapters.manifest_rows import (
     group_from,
     item_from,
     lane_state_from,
+    to_ms,
     tombstone_from,
     version_from,
 )
@@ -90,6 +91,11 @@ ITEMS_WITH_PREFIX = (
 NOTEWORTHY_WITH_PREFIX = (
     f"SELECT {ITEM_COLUMNS} FROM items WHERE {_NOTEWORTHY} AND state = ? "
     "AND key > ? AND key >= ? AND key < ? ORDER BY key LIMIT ?"
+)
+# Nothing but a part of the index `items_scheduled` is read.
+SCHEDULED_AT = (
+    "SELECT count(*), coalesce(sum(due_ms <= ?), 0), min(due_ms) FROM items "
+    "WHERE lane_id = ? AND priority = ? AND due_ms IS NOT NULL"
 )
 VERSIONS_BY_KEY = f"SELECT {VERSION_COLUMNS} FROM versions WHERE key = ? ORDER BY number"
 CURRENT_VERSIONS = (
@@ -185,6 +191,14 @@ class Queries:
         if lane_id is None:
             return None
         return from_ms(self._connection.execute(NEXT_DUE, {"lane": lane_id}).fetchone()[0])
+
+    def scheduled_at(self, lane: str, priority: int, now: float) -> tuple[int, int, float | None]:
+        """How many items wait on a lane with this priority, how many of them are due, and when the first is."""
+        lane_id = self._known_lane(lane)
+        if lane_id is None:
+            return 0, 0, None
+        row = self._connection.execute(SCHEDULED_AT, (to_ms(now), lane_id, priority)).fetchone()
+        return row[0], row[1], from_ms(row[2])
 
     def versions(self, key: str) -> list[Version]:
         return self._as_versions(self._connection.execute(VERSIONS_BY_KEY, (key,)).fetchall())

@@ -92,6 +92,11 @@ class ManifestReader:
         with translated(self._path):
             return self._queries.next_due_at(lane)
 
+    def scheduled_at(self, lane: str, priority: int, now: float) -> tuple[int, int, float | None]:
+        """How many items wait on a lane with this priority, how many of them are due, and when the first is."""
+        with translated(self._path):
+            return self._queries.scheduled_at(lane, priority, now)
+
     def lane_states(self) -> Mapping[str, LaneState]:
         with translated(self._path):
             return self._queries.lane_states()

@@ -63,6 +63,7 @@ def plan(config_path: Path, as_json: bool, at: float | None) -> None:
     registry = app.registry_of(settings)
     now = time.time() if at is None else at
     report = _report(settings, registry, _known(settings, registry, now), now)
+    report["companies"] = _companies(settings, registry, now)
     click.echo(json.dumps(report, indent=2) if as_json else "\n".join(_told(report)))
 
 
@@ -71,6 +72,28 @@ def _known(settings: Settings, registry: Registry, now: float) -> Mapping[str, I
         return {}
     with opened_manifest(settings) as reader:
         return reader.items(registry.expected(now))
+
+
+def _companies(settings: Settings, registry: Registry, now: float) -> dict[str, Any]:
+    """The watchlists as they are, and what the manifest has of them."""
+    from filingd import app
+    from filingd.cli.followed import followed_companies
+    from filingd.cli.watch import remarks_on_companies
+
+    reading = app.watched_by(settings, registry).look()
+    assert reading is not None, "the first look always reads"
+    lanes = []
+    if settings.manifest_path.exists():
+        with opened_manifest(settings) as reader:
+            lanes = followed_companies(reader, now)
+    return {
+        "followed": len(reading.watched),
+        "lists": dict(reading.counts),
+        "by_lane": {each.lane: {"companies": each.companies, "due": each.due, "next_due_at": each.next_due_at}
+                    for each in lanes},
+        "problems": reading.finding_count,
+        "remarks": list(remarks_on_companies(settings)) if reading.watched else [],
+    }  # fmt: skip
 
 
 # ------------------------------------------------------------------------------------------ the report
@@ -165,10 +188,24 @@ def _told(report: Mapping[str, Any]) -> Iterator[str]:
         yield f"                  from {iso_minute(later['first_at'])} to {iso_minute(later['last_at'])}"
     for lost in report["not_obtainable"]:
         yield f"not obtainable  {lost['items']:,} datasets of {_days(lost)}: {lost['meaning']} ({lost['reason']})"
+    yield from _told_companies(report["companies"])
     if report["not_subscribed"]:
         yield f"not subscribed  {', '.join(report['not_subscribed'])}"
     yield ""
     yield from _told_assumption(report["assumed"])
+
+
+def _told_companies(found: Mapping[str, Any]) -> Iterator[str]:
+    if not found["lists"]:
+        return
+    lists = f"{len(found['lists'])} watchlist{'s' if len(found['lists']) > 1 else ''}"
+    problems = f", {found['problems']:,} lines cannot be used" if found["problems"] else ""
+    yield f"companies       {found['followed']:,} in {lists}{problems} (filingd watch list)"
+    for lane, counts in found["by_lane"].items():
+        following = f", next {iso_minute(counts['next_due_at'])}" if counts["next_due_at"] is not None else ""
+        yield f"                  {lane:<24} {counts['companies']:>6,} followed, {counts['due']:,} due{following}"
+    for remark in found["remarks"]:
+        yield f"                  {remark}"
 
 
 def _days(span: Mapping[str, Any]) -> str:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from filingd.cli.beginning import remarks_on_beginning
+from filingd.cli.followed import companies_lines, followed_companies
 from filingd.cli.instants import Instant, iso_minute
 from filingd.cli.options import config_option, json_option, load_settings, opened_manifest
 
@@ -154,6 +155,7 @@ def report_of(settings: Settings, reader: ManifestReader, days: Sequence[Day], n
         daemon=_daemon(settings),
         coverage=_families(days),
         lanes=[_lane(name, settings, reader, now) for name in _lane_names(settings, reader)],
+        companies=followed_companies(reader, now),
         items={state.name.lower(): count for state, count in reader.counts().items()},
         remarks=list(remarks_on_beginning(settings, now)),
     )
@@ -252,6 +254,7 @@ def status_lines(settings: Settings, now: float, first: dt.date | None = None, *
     lines += calendars(days, colour=colour)
     lines += ["", *_open_days(days)] if days else [*_why_no_days(settings, report), ""]
     lines += _lane_lines(report)
+    lines += companies_lines(report.companies)
     lines += ["", _item_line(report), *_store_lines(report)]
     return lines
 

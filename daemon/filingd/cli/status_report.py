@@ -77,6 +77,15 @@ class LaneReport(Struct, frozen=True):
     parked: Annotated[ParkReport | None, _says("null while it takes calls")]
 
 
+class FollowedReport(Struct, frozen=True):
+    """Companies of watchlists that are asked about on one lane."""
+
+    lane: Annotated[str, _says("the lane, such as nbb/authentic-query")]
+    companies: Annotated[int, _says("companies that are asked about, now or later")]
+    due: Annotated[int, _says("of these, now")]
+    next_due_at: Annotated[float | None, _says("when the first of them is due; null if there is none")]
+
+
 class DaemonReport(Struct, frozen=True):
     """Which process works on the store now."""
 
@@ -103,6 +112,7 @@ class StatusReport(Struct, frozen=True):
     daemon: DaemonReport
     coverage: Annotated[list[FamilyReport], _says("publication days by family")]
     lanes: list[LaneReport]
+    companies: Annotated[list[FollowedReport], _says("companies of watchlists, by lane")]
     items: Annotated[dict[str, int], _says("items by state, over everything")]
     remarks: Annotated[list[str], _says("what else to know, in sentences: that `since` lies in the future")]
 

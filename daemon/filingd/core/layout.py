@@ -7,6 +7,8 @@ nbb/authentic/2026/11/2026-11-20/day.json     the seal: counts, digests, routes,
 nbb/authentic/2026/11/2026-11-20/SHA256SUMS   the seal, for `sha256sum -c`; written last, removed first
 nbb/improved/…                                the same for improved data
 nbb/documents/2026/00999/2026-00999001.json   a document that came by itself
+nbb/improved-documents/…/REF.corrected.json   an improved document that came by itself
+nbb/enterprises/0403/101/0403101811.references.json   what the registry says of a company
 versions/nbb/authentic/…/json.v1.zip          bodies that were replaced
 quarantine/…                                  bodies that were refused, with their headers and the reason
 index/…                                       what lies where in a zip; made anew when missing

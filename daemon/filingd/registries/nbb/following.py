@@ -22,6 +22,7 @@ from filingd.registries.nbb.enterprises import plain_number
 from filingd.registries.nbb.families import AUTHENTIC, IMPROVED_DATA
 from filingd.registries.nbb.payloads import EXTRACTED, is_pdf_only
 from filingd.registries.nbb.planning import dropped
+from filingd.registries.nbb.ranks import RANK_COMPANY, RANK_FRESH, RANK_OLDER
 from filingd.registries.nbb.routes import AUTHENTIC_QUERY, IMPROVED
 
 if TYPE_CHECKING:
@@ -40,10 +41,6 @@ FIRST_DEPOSITS: Mapping[str, dt.date] = {
     "pdf": dt.date(1998, 1, 1),
 }
 _FIRST_IMPROVED = dt.date(2022, 4, 4)  # section 6.6
-# All of it after the daily work, whose last rank is below: a fresh filing, what is known of a company, older filings.
-RANK_FRESH = 30_000_000
-RANK_COMPANY = 30_000_001
-RANK_OLDER = 30_000_002  # and one more for each year
 _FRESH_DAYS = 60
 _OLDEST_YEARS = 60
 _SHARE_FOR_NEW = 0.5  # of a lane's calls, for companies that are new: the rest goes to their documents
