@@ -326,7 +326,9 @@ async def build_engine(
         groups = f"{registry.name}/"
         watcher = Watcher(registry.companies, watchlists, manifest, groups, clock, log, wake_lanes)
     indexer = (
-        Indexer(registry, store, manifest, open_catalogue, clock, log, watcher) if open_catalogue else None
+        Indexer(registry, store, manifest, open_catalogue, clock, log, watcher, wake_lanes)
+        if open_catalogue
+        else None
     )
     if indexer is not None:
         indexer.bury = forgetter.bury_found

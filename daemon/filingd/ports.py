@@ -653,6 +653,10 @@ class Registry(Protocol):
         """
         ...
 
+    def resolving(self, reference: str, now: float) -> Item | None:
+        """The item that says whose a filing is, whose records do not say it; None if it cannot be asked for."""
+        ...
+
     def contribution(self, version: Version, body: StoredBody) -> Contribution | None:
         """What a stored body says of filings; None if items of this kind say nothing.
 

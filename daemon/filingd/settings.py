@@ -360,11 +360,12 @@ class ImprovedDocumentSettings(_Section, frozen=True):
 
 
 class DocumentPaths(_Section, frozen=True):
-    """The operations of the product that serves single documents, and the filings of a company."""
+    """The operations of the product that serves single documents and records, and the filings of a company."""
 
     json: QuerySettings | None = None
     xbrl: QuerySettings | None = None
     pdf: QuerySettings | None = None
+    record: QuerySettings | None = None
     enterprise: CompanySettings | None = None
 
 

@@ -92,6 +92,9 @@ class DocumentRegistry:
     ) -> Judgement | None:
         return None
 
+    def resolving(self, reference: str, now: float) -> None:
+        """Nor is it asked whose they are."""
+
     def contribution(self, version: Version, body: StoredBody) -> None:
         """These documents are nobody's filings."""
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from e2e.rig import YESTERDAY
+from filingd.adapters.catalogue_reader import CatalogueReader
 from support.daemon import PRODUCTS, days
 from support.mirror import filingd
 
@@ -163,3 +164,21 @@ def test_a_rebuilt_manifest_knows_the_single_documents_and_the_seal_stands(
     rig.admin.clear_journal()
     rig.run()
     assert rig.journal() == []
+
+
+def test_a_record_that_does_not_say_whose_filing_it_is_is_asked_for_by_itself_once(
+    make_rig: Callable[..., Rig],
+) -> None:
+    rig = healing_rig(make_rig, missing_enterprise_share=1.0)
+    rig.run()
+    references = rig.truth.members(YESTERDAY, "references")
+    asked = rig.journal(product="authentic-query", operation="depositReference")
+    assert sorted(call["reference"] for call in asked) == sorted(name[:13] for name in references)
+    with CatalogueReader(rig.store.root / "catalogue.db") as catalogue:
+        assert catalogue.parked(99) == []
+        entries = [catalogue.entry(name[:13]) for name in references]
+        assert all(entry and {one.enterprise for one in entry.listings} != {None} for entry in entries)
+        assert all(entry and len(entry.listings) == 2 for entry in entries)
+    rig.admin.clear_journal()
+    rig.run(until="idle")
+    assert rig.journal(product="authentic-query") == []

@@ -190,7 +190,9 @@ class EngineRig:
         self.rescue.heed(self.forgetter)
         self.worker.forgetter = self.outcomes.forgetter = self.forgetter
         heartbeat = Heartbeat(manifest, self.lanes, self.worker, self.room, clock, log, 60.0, False)
-        indexer = Indexer(registry, store, manifest, self._open_catalogue, clock, log, self.audience)
+        indexer = Indexer(
+            registry, store, manifest, self._open_catalogue, clock, log, self.audience, self._wake
+        )
         indexer.bury = self.forgetter.bury_found
         self.forgetter.keep_clean(indexer)
         self.engine = Engine(

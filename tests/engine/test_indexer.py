@@ -197,6 +197,26 @@ async def test_a_shelf_that_turns_out_to_be_of_a_forgotten_house_is_buried_too()
     assert [each.subject for each in await rig.manifest.tombstones()] == ["shelf-1"]
 
 
+async def test_whose_an_unnamed_shelf_is_is_asked_once_and_it_is_known_when_the_run_ends() -> None:
+    registry = FakeRegistry(leaves=["list"])
+    registry.told_in = {"shelf-1": "lib/annex-1/text"}
+    rig = EngineRig(registry, lambda _: Reply(200, book(TITLE)))
+    await rig.run()
+    assert rig.row("lib/annex-1/text").state is State.STORED
+    (parked,) = rig.log.of(events.FILINGS_PARKED)
+    assert (parked["count"], parked["first"]) == (1, "lib/annex-1/text")
+    await rig.run()
+    assert len(rig.log.of(events.FILINGS_PARKED)) == 1
+
+
+async def test_a_shelf_that_two_lists_name_is_told() -> None:
+    rig = EngineRig(FakeRegistry(leaves=["list"]), lambda _: Reply(200, made_zip({"a": b"x", "b": b"y"})))
+    await rig.run()
+    (told,) = rig.log.of(events.FILINGS_REPEATED)
+    assert (told["group"], told["count"], told["first"]) == ("lib/shelf-1", 1, "shelf-1")
+    assert told["keys"] == [KEY, KEY]
+
+
 class Listener:
     """Notes what came, and has so much to do when the catalogue is complete."""
 

@@ -86,6 +86,7 @@ class FakeRegistry:
         self.open_reasons: dict[str, str] = {}  # shelves that do not agree, and why
         self.refetch: dict[str, float] = {}
         self.supplements: dict[str, list[str]] = {}
+        self.told_in: dict[str, str] = {}  # by shelf: the item that says whose it is
         self.fingerprints: dict[str, str] = {}  # by shelf; shelves without one may be alike
         self.facts: dict[str, int] = {}  # more of them than there are by themselves
 
@@ -142,6 +143,11 @@ class FakeRegistry:
         members = {leaf: len(holding.members or ()) for leaf, holding in holdings.items()}
         facts = {"members": members, FINGERPRINT: self.fingerprints.get(group), **self.facts}
         return Judgement(tuple(reasons), facts, tuple(refetch), (), tuple(needed), wants)
+
+    def resolving(self, reference: str, now: float) -> Item | None:
+        """Nobody asks whose a shelf is, unless the test says where that is told."""
+        key = self.told_in.get(reference)
+        return Item(key, self._lane(key), due_at=now) if key else None
 
     def contribution(self, version: Version, body: StoredBody) -> Contribution | None:
         """A list holds a filing for each of its books, a text is a document of its shelf; an annex says nothing."""

@@ -327,6 +327,19 @@ FILINGS_DIFFERED = _event(
     _maybe(Fact("first", "string", "the first of them")),
 )  # fmt: skip
 
+FILINGS_REPEATED = _event(
+    "filings.repeated", WARNING, "A day lists filings that it, or another day, lists as well.",
+    GROUP,
+    Fact("count", "integer", "how many filings"),
+    Fact("first", "string", "the first of them"),
+    Fact("keys", "strings", "the items that list it; one twice if it does so alone"),
+)  # fmt: skip
+FILINGS_PARKED = _event(
+    "filings.parked", INFO, "Records do not say whose filings they are; that is asked for, filing by filing.",
+    Fact("count", "integer", "how many are asked for from now on"),
+    Fact("first", "string", "the key of the first of them"),
+)  # fmt: skip
+
 # ------------------------------------------------------------ hooks
 
 HOOK_FAILED = _event(

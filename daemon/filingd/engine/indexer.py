@@ -15,13 +15,14 @@ from filingd.core.catalogue import CatalogueDamagedError, Contribution
 from filingd.core.errors import DiskFaultError, DiskFullError, FilingdError, UnavailableError
 from filingd.core.feed import FeedKind
 from filingd.core.forgetting import forgotten_by
-from filingd.core.model import HOLDING_STATES, group_of
+from filingd.core.model import HOLDING_STATES, Change, group_of
 from filingd.engine.following import rest
+from filingd.engine.recording import record_what_stands
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
 
-    from filingd.core.catalogue import Contributed, Forgotten
+    from filingd.core.catalogue import Contributed, Forgotten, Listing, Source
     from filingd.core.feed import FeedEvent
     from filingd.core.model import StoredBody, Version
     from filingd.engine.following import Audience
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 _PAGE = 500
 _MEMBERS_AT_ONCE = 5_000  # what is held of contributions at a time
+_PARKED_AT_ONCE = 1_000
 _TROUBLE_PAUSE_S = 15.0
 _TROUBLE_TOLD_EVERY_S = 3600.0
 _TROUBLES = (CatalogueDamagedError, DiskFullError, DiskFaultError, UnavailableError)  # `run` meets them, too
@@ -46,9 +48,13 @@ class Indexer:
         clock: Clock,
         log: Log,
         audience: Audience | None = None,
+        on_scheduled: Callable[[], None] = lambda: None,
     ) -> None:
-        """`open_catalogue` opens it; told True, it begins anew whatever is there. `audience` hears of what comes into it."""
+        """`open_catalogue` opens it; told True, it begins anew whatever is there. `audience` hears of what comes into it;
+        `on_scheduled` is told when items are to be fetched because of it."""
         self._audience = audience
+        self._on_scheduled = on_scheduled
+        self._may_have_parked = True
         self._registry = registry
         self._store = store
         self._manifest = manifest
@@ -137,8 +143,23 @@ class Indexer:
         self._log.warning(events.CATALOGUE_BEGUN_ANEW, detail="It followed another manifest than this one.")
 
     async def _followed_up(self, catalogue: Catalogue) -> bool:
-        """Now that the catalogue is complete, let the audience act on it; whether it has more to do."""
+        """Now that the catalogue is complete, act on it, and let the audience; whether there is more to do."""
+        if self._may_have_parked:
+            self._may_have_parked = False
+            await self._resolve(await catalogue.parked(_PARKED_AT_ONCE))
         return self._audience is not None and await self._audience.follow_up(catalogue)
+
+    async def _resolve(self, parked: Sequence[Listing]) -> None:
+        """Ask whose filings these are, once each."""
+        now = self._clock.now()
+        wanted = {one.filing.reference: self._registry.resolving(one.filing.reference, now) for one in parked}
+        items = {item.key: item for item in wanted.values() if item is not None}
+        known = await self._manifest.items(items) if items else {}
+        new = [Change(None, item) for key, item in items.items() if key not in known]
+        await record_what_stands(self._manifest, new, self._log)
+        if new:
+            self._log.info(events.FILINGS_PARKED, count=len(new), first=new[0].item.key)
+            self._on_scheduled()
 
     async def _read_everything(self, catalogue: Catalogue, head: int) -> int:
         """Read all that is stored; what changes meanwhile is told after `head`, which is returned."""
@@ -162,8 +183,10 @@ class Indexer:
         await catalogue.drop(key for key in gone if last[key] is FeedKind.LOST)
         if replaced:
             await self._drop_rewritten(catalogue, replaced)
-        for event in await self._read(catalogue, stored):
-            self._tell(*event)
+        for contribution, outcome in await self._read(catalogue, stored):
+            self._tell(contribution, outcome)
+            if contribution.filings:
+                await self._tell_repeated(catalogue, contribution.source)
         if FeedKind.FORGOTTEN in last.values():
             await catalogue.forget(forgotten_by(await self._manifest.tombstones()))
 
@@ -194,6 +217,9 @@ class Indexer:
         return done
 
     def _say_new(self, contributions: Sequence[Contribution]) -> None:
+        self._may_have_parked |= any(
+            filing.enterprise is None for contribution in contributions for filing in contribution.filings
+        )
         if self._audience is not None:
             for contribution in contributions:
                 self._audience.note(contribution)
@@ -230,6 +256,17 @@ class Indexer:
             before=outcome.filings_before + outcome.places_before, now=outcome.filings + outcome.places,
             vanished=len(vanished), first=vanished[0] if vanished else None,
         )  # fmt: skip
+
+    async def _tell_repeated(self, catalogue: Catalogue, source: Source) -> None:
+        """A filing that a day lists twice, or that two days list, is told, whatever it means."""
+        if source.published_on is None:
+            return
+        repeated = await catalogue.repeated(source.family, source.published_on)
+        if repeated:
+            self._log.warning(
+                events.FILINGS_REPEATED, group=group_of(source.key), count=len(repeated), first=repeated[0].reference,
+                keys=list(repeated[0].keys),
+            )  # fmt: skip
 
 
 def _in_groups(versions: Sequence[Version]) -> Iterator[list[Version]]:

@@ -15,6 +15,7 @@ from filingd.core.forgetting import Fate
 from filingd.registries.nbb.enterprises import enterprise_number
 from filingd.registries.nbb.filings import filings_in
 from filingd.registries.nbb.payloads import PayloadError
+from filingd.registries.nbb.records import PREFIX as RECORDS
 from filingd.registries.nbb.timeline import REFERENCES
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from filingd.core.forgetting import Scrub
     from filingd.core.model import Member
 
-_OF_FILING = re.compile(r"nbb/(?:documents|improved-documents)/(?P<reference>[^/]+)/[^/]+")
+_OF_FILING = re.compile(r"nbb/(?:documents|improved-documents|records)/(?P<reference>[^/]+)/[^/]+")
 _OF_ENTERPRISE = re.compile(r"nbb/enterprises/(?P<number>[^/]+)/(?P<leaf>[^/]+)")
 _OF_DAY = re.compile(r"nbb/[a-z]+/\d{4}-\d\d-\d\d/(?P<dataset>[a-z]+)", re.ASCII)
 _REFERENCE = re.compile(r"\d{4}-\d+", re.ASCII)
@@ -56,7 +57,8 @@ def scrub(key: str, forgotten: Forgotten) -> Scrub | None:
         return None
     if day := _OF_DAY.fullmatch(key):
         return NbbScrub(forgotten, has_records=day["dataset"] == REFERENCES)
-    return NbbScrub(forgotten, has_records=True) if _OF_ENTERPRISE.fullmatch(key) else None
+    lists_records = _OF_ENTERPRISE.fullmatch(key) or key.startswith(f"{RECORDS}/")
+    return NbbScrub(forgotten, has_records=True) if lists_records else None
 
 
 class _Left(NamedTuple):

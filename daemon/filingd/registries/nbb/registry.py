@@ -13,6 +13,7 @@ from filingd.registries.nbb import (
     forgetting,
     improved_documents,
     planning,
+    records,
 )
 from filingd.registries.nbb.companies import CompanyLine
 from filingd.registries.nbb.documents import DocumentLine
@@ -20,6 +21,7 @@ from filingd.registries.nbb.families import FAMILIES
 from filingd.registries.nbb.following import Companies
 from filingd.registries.nbb.improved_documents import ImprovedDocumentLine
 from filingd.registries.nbb.lines import DayLine
+from filingd.registries.nbb.records import RecordLine
 from filingd.registries.nbb.routes import AUTHENTIC_QUERY, IMPROVED
 
 if TYPE_CHECKING:
@@ -76,10 +78,12 @@ class NbbRegistry:
             family.name: DayLine(self._wanted.get(family.name) or _unwanted(common, family))
             for family in FAMILIES
         }
+        self._records = RecordLine(common)
         lanes = {product: lane.name for product, lane in self._lanes.items()}
         self._lines: dict[str, Line] = {
             **self._days,
             leaf_of(documents.PREFIX): DocumentLine(common),
+            leaf_of(records.PREFIX): self._records,
             leaf_of(improved_documents.PREFIX): ImprovedDocumentLine(common, lanes.get(IMPROVED)),
             leaf_of(companies.PREFIX): CompanyLine(common, lanes, self.companies.terms_of),
         }
@@ -124,6 +128,9 @@ class NbbRegistry:
         supplements: Mapping[str, Item] | None = None,
     ) -> Judgement | None:
         return self._line(group).judge(group, holdings, now, twin, supplements)
+
+    def resolving(self, reference: str, now: float) -> Item | None:
+        return self._records.wanted(reference, now)
 
     def contribution(self, version: Version, body: StoredBody) -> Contribution | None:
         return self._line(version.key).contribution(version, body)

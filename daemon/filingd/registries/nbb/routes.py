@@ -16,9 +16,11 @@ IMPROVED_ARCHIVE = "improved-archive"
 AUTHENTIC_QUERY = "authentic-query"
 KEY_HEADER = "NBB-CBSO-Subscription-Key"  # section 4.1
 REQUEST_ID_HEADER = "X-Request-Id"
-# Operations about a company, and about one improved document; all others are named after a dataset or a kind of document.
+# Operations about a company, about one improved document and about the record of one filing; all others are named after a
+# dataset or a kind of document.
 BY_ENTERPRISE = "enterprise"
 ONE_DOCUMENT = "document"
+ONE_RECORD = "record"
 
 
 class Operation(msgspec.Struct, frozen=True):
@@ -66,6 +68,7 @@ DEFAULT_OPERATIONS: Mapping[tuple[str, str], Operation] = {
     (IMPROVED, ONE_DOCUMENT): Operation(
         "/improved/deposit/{ref}/accountingData/improved/{kind}", "application/x.jsonxbrl"
     ),
+    (AUTHENTIC_QUERY, ONE_RECORD): Operation("/authentic/deposit/{ref}/reference", "application/json"),
     # All filings of a company.
     (AUTHENTIC_QUERY, BY_ENTERPRISE): Operation(
         "/authentic/legalEntity/{cbe}/references", "application/json"
