@@ -490,15 +490,27 @@ class Upkeep:
     locked_by: str | None
     remembers: bool
 
-    def repairer(self) -> Repairer:
-        """Takes findings to the point where fetching again is all that is left."""
+    async def repairer(self) -> Repairer:
+        """Takes findings to the point where fetching again is all that is left.
+
+        Raises:
+            StoreError: it cannot be told what is to be forgotten.
+        """
+        from filingd.adapters.steps import SilentSteps
+        from filingd.engine.forgetting import Forgetter
         from filingd.engine.repair import Repairer
         from filingd.engine.unseal import Unsealer
 
         unsealer = Unsealer(self.store, self.manifest, self.clock, self.log)
-        return Repairer(
+        forgetter = Forgetter(
+            self.registry, self.store, self.manifest, self.clock, self.log, SilentSteps(), unsealer
+        )
+        await forgetter.load()
+        repairer = Repairer(
             self.registry, self.store, self.manifest, self.clock, self.log, self.verifier, unsealer
         )
+        repairer.heed(forgetter)
+        return repairer
 
     async def seal_again(self, groups: Iterable[str]) -> None:
         """Judge groups anew, from what lies on the disk."""

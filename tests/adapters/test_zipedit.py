@@ -6,7 +6,6 @@ import io
 import struct
 import zipfile
 import zlib
-from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
@@ -14,47 +13,12 @@ from hypothesis import strategies as st
 
 from filingd.adapters.zipedit import ZipEdit, edit_of, line_at, listing_of
 from filingd.adapters.zipwalk import CENTRAL_HEADER, ZipRefusedError, ZipWalk
-from filingd.core.forgetting import Fate
-from filingd.core.model import Member, ZipLimits
+from filingd.core.model import ZipLimits
+from support.scrubs import Without
 from support.zips import made_zip
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
 
 LIMITS = ZipLimits()
 NAMES = [f"2026-0000000{number}.xbrl" for number in range(8)] + ["sub/2026-00000009.json", "odd name é.bin"]
-
-
-class Without:
-    """Takes out some members, and replaces others; never looks into one that it was not told to."""
-
-    def __init__(self, gone: Collection[str], anew: Mapping[str, bytes] | None = None) -> None:
-        self.found: Collection[str] = ()
-        self._gone = gone
-        self._anew = anew or {}
-
-    def suspects(self, member: Member) -> bool:
-        return member.name in self._gone or member.name in self._anew
-
-    def wants(self, name: str) -> bool:
-        return name in self._anew
-
-    def member(self, name: str, data: bytes | None) -> Fate | bytes:
-        assert (data is not None) == (name in self._anew)
-        return Fate.GONE if name in self._gone else self._anew.get(name, Fate.KEPT)
-
-    def document(self, data: bytes) -> bytes | None:
-        return None
-
-    def names(self, data: bytes) -> bool:
-        return False
-
-    def is_hidden_in(self, kind: str) -> bool:
-        return False
-
-
-def reader(data: bytes) -> object:
-    return lambda at, count: data[at : at + count]
 
 
 def edited(data: bytes, scrub: Without) -> bytes | None:

@@ -7,12 +7,15 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 
 from fakes.store import FakeStore
 from filingd.adapters.store import DiskStore
 from filingd.core import steps as step
 from filingd.core.errors import DiskFaultError, StoreError, StoreReplacedError
 from filingd.core.model import BodyPlan, PartialRecord, QuarantineRecord
+from filingd.core.tombstones import Tombstone
+from support.scrubs import Without
 from support.zips import made_zip
 
 if TYPE_CHECKING:
@@ -415,6 +418,130 @@ async def test_what_is_no_zip_has_no_members(store: Store) -> None:
     assert await store.members("kvk/a.json") is None
 
 
+# ---------------------------------------------------------------- what is to be forgotten
+
+GONE = "2026-00000007.json"
+LEFT = [f"2026-{number:08d}.json" for number in range(40) if number != 7]
+
+
+async def names_at(store: Store, target: str = TARGET) -> list[str]:
+    return [member.name for member in await store.members(target) or ()]
+
+
+async def test_what_is_forgotten_is_taken_out_of_a_body_before_it_has_a_name(store: Store) -> None:
+    staged = await staged_with(store, BODY)
+    await staged.finish(len(BODY))
+    taken = await staged.scrub(Without({GONE}))
+    assert taken is not None
+    report, traces = taken
+    assert (report.problem, report.member_count, traces.members) == (None, 39, 1)
+    await staged.publish(None)
+    assert await store.size_bytes(TARGET) == report.size_bytes < len(BODY)
+    assert await names_at(store) == LEFT
+    checked = await store.check(TARGET, PLAN)
+    assert checked is not None
+    assert (checked.problem, checked.sha256) == (None, report.sha256)
+
+
+async def test_a_body_in_which_nothing_is_forgotten_is_published_as_it_came(store: Store) -> None:
+    staged = await staged_with(store, BODY)
+    await staged.finish(len(BODY))
+    assert await staged.scrub(Without({"2026-99999999.json"})) is None
+    await staged.publish(None)
+    checked = await store.check(TARGET, PLAN)
+    assert checked is not None
+    assert checked.sha256 == hashlib.sha256(BODY).digest()
+
+
+async def test_a_scrubbed_body_that_is_discarded_leaves_nothing_behind(store: Store) -> None:
+    staged = await store.stage(TARGET, PLAN, None, partial_record())
+    await pour(staged, BODY)
+    await staged.finish(len(BODY))
+    await staged.scrub(Without({GONE}))
+    assert await store.partial(TARGET) is None, "what is left must never be gone on with"
+    await staged.discard()
+    assert await store.staged() == []
+    assert await store.files("nbb") == []
+
+
+async def test_a_stored_body_is_exchanged_for_what_is_left_of_it(store: Store) -> None:
+    await published(store, BODY)
+    assert (await store.traces(TARGET, Without({GONE})) or (0,))[0] == 1
+    taken = await store.stage_scrubbed(TARGET, PLAN, Without({GONE}))
+    assert taken is not None
+    staged, report, _ = taken
+    assert await store.size_bytes(TARGET) == len(BODY), "as long as it has no name"
+    await staged.publish(None)
+    assert await names_at(store) == LEFT
+    assert await store.size_bytes(TARGET) == report.size_bytes
+    assert await store.files("") == [TARGET], "the old body is nowhere"
+    assert await store.traces(TARGET, Without({GONE})) is None
+    assert await store.stage_scrubbed(TARGET, PLAN, Without({GONE})) is None
+    assert await store.staged() == []
+
+
+async def test_an_exchange_that_is_given_up_leaves_the_body_as_it_was(store: Store) -> None:
+    await published(store, BODY)
+    taken = await store.stage_scrubbed(TARGET, PLAN, Without({GONE}))
+    assert taken is not None
+    await taken[0].discard()
+    assert await store.size_bytes(TARGET) == len(BODY)
+    assert await store.staged() == []
+
+
+async def test_a_stored_text_is_exchanged_as_well(store: Store) -> None:
+    target = "nbb/enterprises/0403/101/0403101811.references.json"
+    await store.put_documents([(target, b'["secret", "other"]')])
+    plan = BodyPlan(1 << 20, frozenset({"json"}))
+    taken = await store.stage_scrubbed(target, plan, Without({"secret"}))
+    assert taken is not None
+    await taken[0].publish(None)
+    assert await store.read_text(target) == '["", "other"]'
+
+
+async def test_no_file_has_no_traces_and_what_cannot_be_read_is_said(store: Store) -> None:
+    assert await store.traces(TARGET, Without({GONE})) is None
+    await store.put_documents([(TARGET, BODY[:-40])])
+    for call in (store.traces(TARGET, Without({GONE})), store.stage_scrubbed(TARGET, PLAN, Without({GONE}))):
+        with pytest.raises(DiskFaultError):
+            await call
+    assert await store.size_bytes(TARGET) == len(BODY) - 40
+    assert await store.staged() == []
+
+
+@pytest.mark.parametrize(
+    ("data", "gone", "hides", "holds"),
+    [
+        (BODY, GONE, False, True),
+        (BODY, "2026-99999999.json", True, False),
+        (BODY[:-40], GONE, False, True),  # its name can be seen
+        (BODY[:-40], "2026-99999999.json", False, False),
+        (BODY[:-40], "2026-99999999.json", True, True),  # it may be in what is packed
+        (b"<html>2026-00000007.json", GONE, False, True),
+        (b"", GONE, True, False),
+    ],
+)
+async def test_a_refused_body_holds_a_trace_if_one_can_be_seen_or_may_be_hidden(
+    store: Store, data: bytes, gone: str, hides: bool, holds: bool
+) -> None:
+    scrub = Without({gone}, hides=hides)
+    staged = await staged_with(store, data)
+    await staged.finish(None)
+    assert await staged.holds_trace(scrub) is holds
+    await staged.discard()
+    await store.put_documents([(TARGET, data)])
+    assert await store.holds_trace(TARGET, scrub) is holds
+
+
+async def test_tombstones_are_added_once_and_read_back(store: Store) -> None:
+    assert await store.tombstones() == []
+    first = Tombstone("2026-00999001", False, 1_795_000_000.25, "order \u201c7\u201d\nof today")
+    second = Tombstone("0403101811", True, 1_795_000_001.0)
+    await store.add_tombstones([first])
+    await store.add_tombstones([replace(first, reason="again"), second])
+    assert await store.tombstones() == [first, second]
+
+
 async def test_documents_are_published_and_replaced(store: Store) -> None:
     assert await store.put_documents([("kvk/69/a.json", b"{}")]) == [None]
     assert await store.put_documents([("kvk/69/a.json", b'{"new": 1}')]) == [None]
@@ -491,6 +618,10 @@ TOUCHES: Mapping[str, Callable[[Store], Awaitable[object]]] = {
     "set_aside": lambda store: store.set_aside(TARGET, REFUSAL),
     "files": lambda store: store.files("nbb"),
     "sweep": lambda store: store.sweep(frozenset()),
+    "tombstones": lambda store: store.tombstones(),
+    "add_tombstones": lambda store: store.add_tombstones([Tombstone("2026-00999001", False, 1.0)]),
+    "traces": lambda store: store.traces(TARGET, Without({GONE})),
+    "stage_scrubbed": lambda store: store.stage_scrubbed(TARGET, PLAN, Without({GONE})),
 }
 
 

@@ -115,7 +115,7 @@ _NOTHING_REPAIRED: Mapping[str, Any] = {"handed_to": None, "mended": {}, "reseal
 
 async def _repair(upkeep: Upkeep, findings: Sequence[Finding]) -> dict[str, Any]:
     """What was done, by path of the finding."""
-    repairer = upkeep.repairer()
+    repairer = await upkeep.repairer()
     unsealed = await repairer.unseal(findings)
     older = await repairer.set_older_aside(findings)
     wanted = await repairer.want_again(findings)

@@ -57,7 +57,7 @@ def tombstones_in(text: str, path: str) -> Sequence[Tombstone]:
     """
     whole = text[: text.rfind("\n") + 1]
     return [
-        _tombstone_of(line, number, path) for number, line in enumerate(whole.splitlines(), 1) if line.strip()
+        _tombstone_of(line, number, path) for number, line in enumerate(whole.split("\n"), 1) if line.strip()
     ]
 
 

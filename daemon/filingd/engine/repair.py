@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterable, Sequence
 
     from filingd.core.model import Item, Version
+    from filingd.engine.forgetting import Forgetter
     from filingd.engine.unseal import Unsealer
     from filingd.engine.verify import Finding, Verifier
     from filingd.ports import Clock, Log, Manifest, Registry, Store
@@ -61,6 +62,10 @@ class Repairer:
         self._verifier = verifier
         self._unsealer = unsealer
         self._damage = Damage(registry, store, manifest, clock, log, unsealer)
+
+    def heed(self, forgetter: Forgetter) -> None:
+        """From now on nothing is set aside that holds, or may hide, what is forgotten: it is removed."""
+        self._damage.forgetter = forgetter
 
     async def want_again(self, findings: Iterable[Finding]) -> list[Mended]:
         """Make every damaged or missing body due; those that changed meanwhile are left out of the answer."""
