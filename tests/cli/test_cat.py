@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import os
 import pty
 import stat
@@ -251,6 +252,30 @@ def test_a_document_that_is_not_in_the_zip_any_more_is_not_given_out(mirror: Cat
             archive.writestr(name, data)
     done = cat(mirror, reference, "json")
     assert (done.returncode, done.stdout) == (ExitCode.FAILED, b"")
+
+
+def test_what_was_forgotten_is_said_to_be_and_all_else_in_its_zips_is_given_out_still(
+    mirror: Catalogued,
+) -> None:
+    served = mirror.served("json")
+    reference, *others = [
+        name.partition(".")[0] for name in zipfile.ZipFile(zip_of(mirror, "json")).namelist()
+    ]
+    before = mirror.run("changes").out.count("\n")
+    said = mirror.mirror.run("forget", reference, "--reason", "order 7", "--yes")
+    assert said.code == ExitCode.OK, said.err
+    done = cat(mirror, reference, "json")
+    assert (done.returncode, done.stdout) == (ExitCode.FAILED, b"")
+    assert f"{reference} was forgotten on an operator's order".encode() in done.stderr
+    assert "was forgotten" in mirror.run("find", reference).err
+    for other in others:
+        done = cat(mirror, other, "json")
+        assert (done.returncode, sha256(done.stdout)) == (ExitCode.OK, served[f"{other}.json"])
+    lines = [json.loads(line) for line in mirror.run("changes", "--since", str(before)).out.splitlines()]
+    assert [line["subject"] for line in lines if line["kind"] == "forgotten"] == [reference]
+    (replaced,) = (line for line in lines if line.get("key") == f"nbb/authentic/{DAY}/json")
+    assert (replaced["kind"], replaced["version"]) == ("replaced", 1)
+    assert replaced["sha256"] == sha256(zip_of(mirror, "json").read_bytes())
 
 
 # ------------------------------------------------------------------------------------------ where it goes

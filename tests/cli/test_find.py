@@ -104,6 +104,9 @@ def test_part_of_a_name_lists_the_companies_it_fits_or_shows_the_only_one(mirror
     only = found(mirror, *one["names"][0].split())
     assert [company["enterprise"] for company in only["companies"]] == [one["enterprise"]]
     assert len(only["filings"]) == one["filings"]
+    assert not report["more"]
+    everything = found(mirror, "oor", "--limit", "0")
+    assert (everything["companies"], everything["more"]) == (report["companies"], False)
     few = found(mirror, "oor", "--limit", "1")
     assert len(few["companies"]) == 1
     assert few["more"]
@@ -149,7 +152,8 @@ def test_what_was_forgotten_is_said_to_be(mirror: Catalogued, tmp_path: Path) ->
         writer.bury([Tombstone("2026-99999999", False, 1_795_000_000.0, "order 12")])
     said = spoiled.run("find", "2026-99999999")
     assert (
-        "2026-99999999 was forgotten on an operator's order at 2026-11-18 11:06 UTC (order 12)." in said.err
+        "2026-99999999 was forgotten on an operator's order at 2026-11-18 11:06 UTC (order 12); not every trace is erased yet."
+        in said.err
     )
 
 

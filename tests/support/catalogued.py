@@ -35,7 +35,10 @@ class Catalogued:
 
     def copy(self, folder: Path) -> Catalogued:
         """The same again, for one test to spoil."""
-        return Catalogued(self.mirror.copy(folder), self.whole)
+        copied = self.mirror.copy(folder)
+        _configure(copied)
+        copied.config.write()
+        return Catalogued(copied, self.whole)
 
     def records(self, day: str = DAY, family: str = "authentic") -> list[dict[str, Any]]:
         """The records of a day's references zip, as they were served, with keys in small letters."""
@@ -61,9 +64,7 @@ def catalogued_mirrors(folder: Path) -> Iterator[Catalogued]:
         clock=INSTANT, scale=0.02, late_share=0.0, pdf_only_share=0.2, keys=SANDBOX_KEYS
     ) as sandbox:
         mirror = Mirror(folder, sandbox)
-        mirror.config.since = SINCE
-        mirror.config.products = PRODUCTS
-        mirror.config.change({"nbb": {"mismatch_retry": ["200 ms", "400 ms"]}})
+        _configure(mirror)
         whole = _members(sandbox)
         absent = _leave_out_documents(sandbox)
         mirror.fill()
@@ -73,6 +74,12 @@ def catalogued_mirrors(folder: Path) -> Iterator[Catalogued]:
             (item,) = manifest.items([f"nbb/documents/{absent}/json"]).values()
             assert item.state.name == "EMPTY"
         yield made
+
+
+def _configure(mirror: Mirror) -> None:
+    mirror.config.since = SINCE
+    mirror.config.products = PRODUCTS
+    mirror.config.change({"nbb": {"mismatch_retry": ["200 ms", "400 ms"]}})
 
 
 def _leave_out_documents(sandbox: SandboxProcess) -> str:

@@ -145,7 +145,7 @@ class Search:
         from filingd.cli.find_report import company_of
 
         most_hits = min(self._limit * _HITS_A_COMPANY, sys.maxsize)
-        hits = self._catalogue.names_like(self._asked, most_hits)
+        hits = self._catalogue.names_like(self._asked, most_hits + 1)
         companies = self._companies(hits)
         if len(companies) == 1:
             number = companies[0].enterprise
@@ -154,7 +154,7 @@ class Search:
             remark = f"No name here holds {self._asked!r}, whatever its case and accents."
             return _report(self._asked, "name", remarks=[remark, *self._causes(self._asked)])
         shown = [company_of(one.enterprise, self._filings(one)) for one in companies[: self._limit]]
-        more = len(companies) > self._limit or len(hits) == most_hits
+        more = len(companies) > self._limit or len(hits) > most_hits
         return _report(self._asked, "name", companies=shown, more=more)
 
     def _companies(self, hits: Sequence[NameHit]) -> list[_Company]:

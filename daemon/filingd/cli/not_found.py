@@ -37,7 +37,9 @@ def _forgotten(manifest: ManifestReader, subjects: Collection[str]) -> Iterator[
     for tombstone in manifest.tombstones():
         if tombstone.subject in subjects:
             why = f" ({tombstone.reason})" if tombstone.reason else ""
-            yield f"{tombstone.subject} was forgotten on an operator's order at {iso_minute(tombstone.buried_at)}{why}."
+            pending = "; not every trace is erased yet" if tombstone.erased_at is None else ""
+            ordered = f"on an operator's order at {iso_minute(tombstone.buried_at)}{why}"
+            yield f"{tombstone.subject} was forgotten {ordered}{pending}."
 
 
 def _behind(manifest: ManifestReader, catalogue: CatalogueReader) -> Iterator[str]:
