@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 
 from filingd.cli.demo import INSTANT, _write_config
 from filingd.settings import load
+from support.catalogue import check_catalogue
 from support.daemon import StoreView, wait_until
 
 pytestmark = pytest.mark.slow
@@ -49,8 +51,9 @@ def test_45_days_are_sealed_within_a_minute_and_a_second_run_downloads_nothing(t
     store = StoreView(tmp_path / "demo-store")
     assert len(store.sealed_days()) == 45
     store.check_sums(store.sealed_days())
-    store.check_agreement()
-    assert "45 of 45 days sealed" in first.stdout
+    check_catalogue(store)
+    assert "90 of 90 days sealed" in first.stdout
+    assert "nbb/improved   2026-10-06 to 2026-11-19, 45 days" in first.stdout
     assert "nbb/authentic   2026-10-06 to 2026-11-19, 45 days" in first.stdout
     assert re.search(r"The registry's journal: \d{3} requests, .* no key in any URL\.", first.stdout)
     assert {"extract", "authentic-archive"} <= {
@@ -62,13 +65,17 @@ def test_45_days_are_sealed_within_a_minute_and_a_second_run_downloads_nothing(t
     printed = [
         line.strip() for line in first.stdout.splitlines() if line.startswith("  ") and "demo-store" in line
     ]
-    assert len(printed) == 3
+    assert len(printed) == 5
     said = [subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, text=True, check=False)
             for command in printed]  # fmt: skip
-    assert [done.returncode for done in said] == [0, 0, 0], [done.stderr for done in said]
+    assert [done.returncode for done in said] == [0] * 5, [done.stderr for done in said]
     assert "json.zip: OK" in said[0].stdout
     assert said[1].stdout.count(" S") >= 30
     assert "all of it is sound" in said[2].stdout
+    assert said[3].stdout in first.stdout, "a company is found, as the command finds it"
+    document = json.loads(said[4].stdout)
+    assert f'"ReferenceNumber": "{document["ReferenceNumber"]}"' in first.stdout
+    assert document["ReferenceNumber"] in said[3].stdout
 
     second = demo(tmp_path)
     assert second.returncode == 0, second.stdout + second.stderr

@@ -45,7 +45,9 @@ def family_of(day: Day) -> str:
 
 def calendars(days: Sequence[Day], *, colour: bool) -> Iterator[str]:
     """One calendar with its legend for each family."""
-    for family, group in itertools.groupby(days, key=family_of):
+    for number, (family, group) in enumerate(itertools.groupby(days, key=family_of)):
+        if number:
+            yield ""
         members = list(group)
         first, last = members[0].day, members[-1].day
         yield f"{family}   {first} to {last}, {len(members)} {'day' if len(members) == 1 else 'days'}"

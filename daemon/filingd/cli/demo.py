@@ -1,8 +1,9 @@
-"""`filingd demo`: mirror 45 days from the sandbox, with real processes and real sockets, and show the result."""
+"""`filingd demo`: mirror 45 days and follow a few companies, with real processes and real sockets, and show the result."""
 
 from __future__ import annotations
 
 import datetime as dt
+import json
 import re
 import shlex
 import shutil
@@ -18,7 +19,7 @@ from filingd.cli.options import load_settings, shipped_config
 from filingd.core.errors import ConfigError, FilingdError, StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from filingd.cli.demo_children import DaemonChild, SandboxChild
     from filingd.cli.demo_progress import Tally
@@ -26,6 +27,15 @@ if TYPE_CHECKING:
 
 INSTANT = "2026-11-20T12:00+01:00"
 SCALE = 0.02
+COMPANIES = 3
+KEY_VARIABLES = {
+    "extract": "FILINGD_DEMO_EXTRACT_KEY",
+    "authentic-archive": "FILINGD_DEMO_ARCHIVE_KEY",
+    "authentic-query": "FILINGD_DEMO_QUERY_KEY",
+    "improved": "FILINGD_DEMO_IMPROVED_KEY",
+    "improved-archive": "FILINGD_DEMO_IMPROVED_ARCHIVE_KEY",
+}
+DOCUMENT_LINES = 12  # of the document that is printed
 CONFIG_NAME = "demo.toml"
 STANDSTILL_S = 60.0  # without any news for this long, something is wrong
 
@@ -52,7 +62,8 @@ def demo(root: Path, days: int, keep: bool) -> None:
     """Mirror invented filings from a stand-in registry on this machine, and show the result.
 
     Starts `filingd sandbox` and `filingd run`, both as if it were noon on 20 November 2026, and ends when every day
-    is sealed. The days cross the seam between the daily extract and the archive. Nothing leaves this machine.
+    is sealed and the documents of a few companies are had. The days cross the seam between the daily extract and the archive,
+    for authentic filings and for improved data. Nothing leaves this machine.
     """
     from filingd.cli.demo_children import SandboxChild
 
@@ -63,8 +74,10 @@ def demo(root: Path, days: int, keep: bool) -> None:
     with SandboxChild(INSTANT, SCALE, logs / "sandbox.log") as sandbox:
         config = _write_config(root, days, sandbox.base_url)
         settings = load_settings(config)
+        company = _follow(root, sandbox.companies(COMPANIES))
         tally, duration_s = _mirror(settings, config, sandbox, days, logs)
         click.echo("\n".join(_result(settings, config, sandbox.journal_summary(), tally, duration_s)))
+        _show_use(config, company)
         if keep:
             _keep(sandbox, config)
 
@@ -106,6 +119,16 @@ def _write_config(root: Path, days: int, base_url: str) -> Path:
     return config
 
 
+def _follow(root: Path, numbers: Sequence[str]) -> str:
+    """A watchlist of these companies; the one that is shown at the end."""
+    lists = root / "watchlists"
+    lists.mkdir(exist_ok=True)
+    (lists / "demo.csv").write_text(
+        "# companies that the demo follows\n" + "\n".join(numbers) + "\n", "utf-8"
+    )
+    return numbers[0]
+
+
 # ------------------------------------------------------------------------------------------ the mirror
 
 
@@ -115,20 +138,27 @@ def _mirror(
     from filingd.cli.demo_children import DaemonChild
     from filingd.cli.demo_progress import Tally, view
 
-    keys = {
-        "FILINGD_DEMO_EXTRACT_KEY": sandbox.keys["extract"][0],
-        "FILINGD_DEMO_ARCHIVE_KEY": sandbox.keys["authentic-archive"][0],
-    }
-    click.echo(f"Mirroring {days} days from {sandbox.base_url} into {settings.store.path} …")
-    began_s, tally = time.monotonic(), Tally(days)
-    with DaemonChild(config, INSTANT, keys, logs / "daemon.err") as daemon, view() as shown:
-        for line in daemon.lines():
-            if line is not None:
-                tally.take(line)
-            shown.show(tally)
-            _check_standstill(tally, settings)
-        _check_end(daemon, settings, logs)
+    assert settings.nbb is not None
+    families = len(settings.nbb.families)
+    click.echo(
+        f"Mirroring {days} days of {families} families, and {COMPANIES} companies, from {sandbox.base_url} into "
+        f"{settings.store.path} …"
+    )
+    began_s, tally = time.monotonic(), Tally(days * families)
+    with view() as shown:
+        for until in ("sealed", "idle"):  # what is wanted of companies may come after the last day
+            with DaemonChild(config, INSTANT, _keys(sandbox), logs / "daemon.err", until) as daemon:
+                for line in daemon.lines():
+                    if line is not None:
+                        tally.take(line)
+                    shown.show(tally)
+                    _check_standstill(tally, settings)
+                _check_end(daemon, settings, logs)
     return tally, time.monotonic() - began_s
+
+
+def _keys(sandbox: SandboxChild) -> dict[str, str]:
+    return {variable: sandbox.keys[product][0] for product, variable in KEY_VARIABLES.items()}
 
 
 def _check_standstill(tally: Tally, settings: Settings) -> None:
@@ -197,6 +227,34 @@ def _next_steps(settings: Settings, config: Path, day: str) -> Iterator[str]:
     yield f"  {program} verify --config {shlex.quote(str(config))}"
 
 
+def _show_use(config: Path, company: str) -> None:
+    """One company found, and one of its documents, as the commands print them."""
+    from filingd.cli.demo_children import said_by
+
+    program, where = _program(), ["--config", str(config)]
+    found = json.loads(said_by(["find", company, "--json", *where]))
+    click.echo("\nThe mirror in use:\n")
+    click.echo(f"  {program} find {company} --limit 3 --config {shlex.quote(str(config))}\n")
+    click.echo(said_by(["find", company, "--limit", "3", *where]))
+    reference = _newest_with_json(found)
+    if reference is None:
+        return
+    click.echo(f"  {program} cat {reference} --format json --config {shlex.quote(str(config))}\n")
+    document = json.loads(said_by(["cat", reference, "--format", "json", *where]))
+    lines = json.dumps(document, indent=2, ensure_ascii=False).splitlines()
+    click.echo(
+        "\n".join([*lines[:DOCUMENT_LINES], f"… and {len(lines) - DOCUMENT_LINES} lines more, indented here"])
+    )
+
+
+def _newest_with_json(found: Mapping[str, Any]) -> str | None:
+    """The reference of the company's newest filing whose figures are held as JSON."""
+    for filing in found["filings"]:
+        if any((document["kind"], document.get("variant")) == ("json", None) for document in filing["documents"]):
+            return str(filing["reference"])
+    return None
+
+
 def _program() -> str:
     """How this program was called, so that what is printed can be pasted."""
     called = Path(sys.argv[0])
@@ -215,7 +273,7 @@ def _keep(sandbox: SandboxChild, config: Path) -> None:
     )
     click.echo("In another terminal, for example damage a file and have it mended:")
     click.echo("")
-    click.echo(f"  export FILINGD_DEMO_EXTRACT_KEY={sandbox.keys['extract'][0]}")
-    click.echo(f"  export FILINGD_DEMO_ARCHIVE_KEY={sandbox.keys['authentic-archive'][0]}")
+    for variable, key in _keys(sandbox).items():
+        click.echo(f"  export {variable}={key}")
     click.echo(f"  {program} verify --repair --config {shlex.quote(str(config))} --rehearse-at {INSTANT}")
     sandbox.wait()

@@ -115,12 +115,19 @@ class SandboxChild:
         assert self._process is not None
         self._process.wait()
 
+    def companies(self, count: int) -> list[str]:
+        """The numbers of some companies that have filed something."""
+        return list(self._told(f"/companies?limit={count}")["companies"])
+
     def journal_summary(self) -> dict[str, Any]:
         """What it counted since it started."""
+        return self._told("/journal/summary")
+
+    def _told(self, path: str) -> dict[str, Any]:
         try:
-            with urllib.request.urlopen(f"{self.admin_url}/journal/summary", timeout=10) as answer:  # noqa: S310 - loopback
-                summary: dict[str, Any] = json.load(answer)
-                return summary
+            with urllib.request.urlopen(f"{self.admin_url}{path}", timeout=10) as answer:  # noqa: S310 - loopback
+                told: dict[str, Any] = json.load(answer)
+                return told
         except (OSError, urllib.error.URLError) as error:
             raise UnavailableError(
                 f"The sandbox registry does not answer any more ({error}); what it said is in {self._said}."
@@ -128,10 +135,12 @@ class SandboxChild:
 
 
 class DaemonChild:
-    """`filingd run` until every day is sealed; its status log arrives line by line."""
+    """`filingd run` until every day is sealed, or nothing is due; its status log arrives line by line."""
 
-    def __init__(self, config: Path, instant: str, keys: Mapping[str, str], said: Path) -> None:
-        self._arguments = ["run", "--config", str(config), "--until-sealed", "--rehearse-at", instant]
+    def __init__(
+        self, config: Path, instant: str, keys: Mapping[str, str], said: Path, until: str = "sealed"
+    ) -> None:
+        self._arguments = ["run", "--config", str(config), f"--until-{until}", "--rehearse-at", instant]
         self._keys = keys
         self._said = said
         self._lines: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
@@ -178,3 +187,19 @@ class DaemonChild:
         """Once `lines` has ended."""
         assert self._process is not None
         return self._process.wait()
+
+
+def said_by(arguments: Sequence[str]) -> str:
+    """What one of our own commands prints.
+
+    Raises:
+        UnavailableError: it failed.
+    """
+    done = subprocess.run(  # noqa: S603 - our own program
+        [sys.executable, "-m", "filingd", *arguments], capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        raise UnavailableError(
+            f"filingd {arguments[0]} ended with exit code {done.returncode}: {done.stderr.strip()}"
+        )
+    return done.stdout

@@ -103,7 +103,7 @@ def expected_days(settings: Settings, now: float) -> dict[str, dt.date]:
     if settings.nbb is None:
         return {}
     yesterday = calendar.later_by(calendar.day_at(now, zoneinfo.ZoneInfo(settings.nbb.timezone)), -1)
-    days = calendar.days_from(settings.nbb.since, yesterday)
+    days = list(calendar.days_from(settings.nbb.since, yesterday))
     return {f"{family.path}/{day.isoformat()}": day for family in settings.nbb.families for day in days}
 
 
