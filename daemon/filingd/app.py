@@ -36,14 +36,18 @@ if TYPE_CHECKING:
     from filingd.adapters.secrets import Keyring
     from filingd.adapters.watchlists import WatchlistFolder
     from filingd.core.model import Item
+    from filingd.engine.alarm_watch import AlarmWatch
+    from filingd.engine.clock_watch import ClockWatch
     from filingd.engine.erasing import Tally
     from filingd.engine.following import Follower
     from filingd.engine.forgetting import Forgetter
     from filingd.engine.indexer import Indexer
+    from filingd.engine.key_watch import KeyWatch
     from filingd.engine.lane import Lane
     from filingd.engine.reconciler import Reconciler
     from filingd.engine.repair import Repairer
     from filingd.engine.rescue import Rescue
+    from filingd.engine.room import RoomGate
     from filingd.engine.supervisor import Engine, Until
     from filingd.engine.verify import Verification, Verifier
     from filingd.ports import (
@@ -131,7 +135,6 @@ def _nbb_rules(settings: Settings, nbb: NbbSettings) -> NbbRules:
         empty_interval_s=nbb.empty_interval_s,
         known_empty_days=frozenset(nbb.known_empty_days),
         expect_filings_on_working_days=nbb.expect_filings_on_working_days,
-        min_json_share=nbb.min_json_share,
         not_yet_interval_s=nbb.not_yet_interval_s,
         ask_again_cap_s=nbb.ask_again_cap_s,
         unavailable_interval_s=nbb.unavailable_interval_s,
@@ -236,7 +239,7 @@ def http_client(settings: Settings, keyring: Keyring) -> HttpClient:
 # ------------------------------------------------------------------------------------------ the engine
 
 
-async def build_engine(
+async def build_engine(  # noqa: C901, PLR0915 - one list of parts, in the order in which they need each other
     registry: Registry,
     store: Store,
     manifest: Manifest,
@@ -286,7 +289,15 @@ async def build_engine(
         for lane in lanes.values():
             lane.wake()
 
-    reconciler = Reconciler(registry, store, manifest, clock, log, steps, unsealer, wake_lanes)
+    pokes: list[Callable[[], None]] = []
+
+    def look_for_alarms() -> None:
+        for poke in pokes:
+            poke()
+
+    reconciler = Reconciler(
+        registry, store, manifest, clock, log, steps, unsealer, wake_lanes, look_for_alarms
+    )
 
     def changed(groups: Iterable[str]) -> None:
         reconciler.note(groups)
@@ -295,6 +306,7 @@ async def build_engine(
     forgetter = Forgetter(registry, store, manifest, clock, log, steps, unsealer, reconciler.note)
     outcomes = Outcomes(store, manifest, clock, log, steps, unsealer, redacted)
     room = RoomGate(store, clock, log, settings.store.keep_free_bytes, run.room_check_interval_s)
+    clock_watch = ClockWatch(clock, look_for_alarms)
     worker = Worker(
         registry,
         lanes,
@@ -304,7 +316,7 @@ async def build_engine(
             clock,
             flow_limits(settings),
             settings.store.keep_free_bytes,
-            ClockWatch(clock, log).look,
+            clock_watch.look,
         ),
         store,
         outcomes,
@@ -337,6 +349,11 @@ async def build_engine(
         watcher.on_filings = indexer.wake
     if watcher is not None and key_watch is not None:
         key_watch.hooks.append(watcher.look)
+    alarm_watch = _alarm_watch(
+        settings, registry, store, manifest, lanes, room, clock_watch, key_watch, clock, log
+    )
+    if alarm_watch is not None:
+        pokes.append(alarm_watch.poke)
     return Engine(
         registry,
         store,
@@ -367,7 +384,37 @@ async def build_engine(
         ],
         watcher,
         forgetter,
+        alarm_watch,
     )
+
+
+def _alarm_watch(
+    settings: Settings,
+    registry: Registry,
+    store: Store,
+    manifest: Manifest,
+    lanes: Mapping[str, Lane],
+    room: RoomGate,
+    clock_watch: ClockWatch,
+    key_watch: KeyWatch | None,
+    clock: Clock,
+    log: Log,
+) -> AlarmWatch | None:
+    """Tells the alarms of a mirror; it looks when a lane's health or a key changes, besides its own rhythm."""
+    from filingd.engine.alarm_watch import AlarmWatch, FactGatherer
+
+    if settings.nbb is None:
+        return None
+    gatherer = FactGatherer(
+        settings.nbb.observer, manifest, registry.expected, lanes, room, settings.store.keep_free_bytes,
+        clock_watch, key_watch, clock,
+    )  # fmt: skip
+    watch = AlarmWatch(gatherer, settings.alarm_bounds, settings.run.alarm_repeat_s, store, clock, log)
+    for lane in lanes.values():
+        lane.on_health.append(watch.poke)
+    if key_watch is not None:
+        key_watch.on_read = watch.poke
+    return watch
 
 
 async def _lanes(

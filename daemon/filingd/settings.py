@@ -10,6 +10,7 @@ import datetime as dt
 import itertools
 import re
 import tomllib
+import zoneinfo
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -19,11 +20,13 @@ from msgspec import Meta, Struct, field
 
 from filingd import __version__
 from filingd.core import units
+from filingd.core.alarms import Bounds
 from filingd.core.errors import ConfigError
 from filingd.core.layout import MANIFEST_NAME
 from filingd.core.redaction import redact_text
 from filingd.core.watchlist import Terms
 from filingd.registries.nbb.families import AUTHENTIC, FAMILIES, IMPROVED_DATA, Family
+from filingd.registries.nbb.observing import Observer
 from filingd.registries.nbb.routes import AUTHENTIC_QUERY
 from filingd.settings_reader import NamedSections, Problem, Reader, kind_of, section_of, unwrap, written
 
@@ -191,6 +194,13 @@ class RunSettings(_Section, frozen=True):
     room_check_interval_s: Annotated[Seconds, _says("How often the free room on the disk is looked at.")] = (
         field(default=units.parse_duration("30 s"), name="room_check_interval")
     )
+
+    max_clock_skew_s: Annotated[
+        Seconds, _says("How far this machine's clock may be from a registry's before it raises an alarm.")
+    ] = field(default=units.parse_duration("2 min"), name="max_clock_skew")
+    alarm_repeat_s: Annotated[
+        Seconds, _says("After how long an alarm that still stands is written to the log again.")
+    ] = field(default=units.parse_duration("24 h"), name="alarm_repeat")
 
     def problems(self) -> Iterator[Problem]:
         """Rules between the fields."""
@@ -541,9 +551,45 @@ class NbbSettings(_Section, frozen=True, kw_only=True):
             "documents are not asked for one by one."
         ),
     ] = 10
+    max_json_share: Annotated[
+        Annotated[float, Meta(ge=0, le=10)],
+        _says("Above this share of JSON documents to filings a day raises an alarm."),
+    ] = 1.0
+    alarm_open_after_s: Annotated[
+        Seconds, _says("How long a day may stay open before it raises an alarm.")
+    ] = field(default=units.parse_duration("2 d"), name="alarm_open_after")
+    alarm_uncommitted_age_days: Annotated[
+        AgeDays,
+        _says(
+            "Above this age a day that could have been had in time raises an alarm while it is not complete."
+        ),
+    ] = 25
+    alarm_look_back_days: Annotated[
+        Annotated[int, Meta(ge=1, le=365)],
+        _says("Up to this age what a day holds raises alarms: shares, casing, fields, models, labels."),
+    ] = 14
+    known_fields: Annotated[
+        tuple[str, ...], _says("Fields of references that you have looked at: no alarm for these.")
+    ] = ()
+    known_models: Annotated[
+        tuple[str, ...], _says('Models that you have looked at, such as "m87": no alarm for these.')
+    ] = ()
     paths: Annotated[NbbPaths, _says("Other paths and media types, per product and dataset.")] = field(
         default_factory=NbbPaths
     )
+
+    @property
+    def observer(self) -> Observer:
+        """How days are looked at for alarms."""
+        return Observer(
+            zoneinfo.ZoneInfo(self.timezone),
+            self.settles_at,
+            self.empty_confirmations,
+            self.empty_interval_s,
+            self.alarm_look_back_days,
+            frozenset(self.known_fields),
+            frozenset(self.known_models),
+        )
 
     @property
     def families(self) -> dict[Family, tuple[str, ...]]:
@@ -644,6 +690,20 @@ class Settings(_Section, frozen=True):
     def subscriptions(self) -> dict[str, ProductSettings]:
         """What is subscribed at NBB CBSO, by product (see `PRODUCTS`)."""
         return self.nbb.products.by_name if self.nbb is not None else {}
+
+    @property
+    def alarm_bounds(self) -> Bounds:
+        """From when on something is an alarm."""
+        if self.nbb is None:
+            return Bounds(max_clock_skew_s=self.run.max_clock_skew_s)
+        return Bounds(
+            self.nbb.alarm_open_after_s,
+            self.nbb.alarm_uncommitted_age_days,
+            self.nbb.alarm_look_back_days,
+            self.nbb.min_json_share,
+            self.nbb.max_json_share,
+            self.run.max_clock_skew_s,
+        )
 
     def overridden(self, *, store_path: Path | None = None, nbb_base_url: str | None = None) -> Settings:
         """The same settings for another store or another host (the demo, a rehearsal)."""

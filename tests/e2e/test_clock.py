@@ -29,4 +29,4 @@ def test_a_daemon_whose_clock_is_an_hour_ahead_says_so_once(make_rig: Callable[.
     _, daemon = run_daemon(rig.config, rehearse_at=rig.admin.clock() + 3600.0, until="idle")
     (alarm,) = daemon.lines("alarm.raised", kind="clock_skew")
     assert "s ahead of the registry's" in alarm["detail"]
-    assert "timedatectl" in alarm["detail"]
+    assert "timedatectl" in alarm["remedy"]

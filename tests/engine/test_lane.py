@@ -195,7 +195,8 @@ async def test_a_refused_key_makes_room_for_the_next_one_and_only_the_last_parks
         blocked.append((rig.lane.is_blocked, rig.lane.key_name))
     assert blocked == [(False, "key-1"), (False, "key-1"), (True, "key-0")]
     assert rig.lane.state.park_reason in BLOCKED_REASONS
-    assert rig.log.of(events.ALARM_RAISED, kind="lane_blocked", lane=DESK, detail="no such reader")
+    assert rig.log.of(events.LANE_PARKED, lane=DESK, reason="card_refused", detail="no such reader")
+    assert rig.lane.refusal == "no such reader"
 
 
 async def test_a_call_that_waits_for_its_turn_is_sent_away_when_the_lane_is_parked() -> None:

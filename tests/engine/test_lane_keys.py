@@ -87,8 +87,9 @@ async def test_a_missing_key_is_not_told_as_a_refusal_by_the_registry(tmp_path: 
     assert desk.lane.state.park_reason == limits.KEY_MISSING
     assert "not asked" in limits.PARK_REASONS[limits.KEY_MISSING]
     assert desk.lane.is_blocked
-    (alarm,) = desk.log.of(events.ALARM_RAISED, kind="lane_blocked")
-    assert "Put the key there" in alarm["detail"]
+    (parked,) = desk.log.of(events.LANE_PARKED)
+    assert "Put the key there" in parked["detail"]
+    assert "Put the key there" in desk.lane.refusal
     assert limits.restarted(desk.lane.state).parked_until_at is None
     await desk.lane.close()
 

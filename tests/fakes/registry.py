@@ -142,7 +142,7 @@ class FakeRegistry:
         refetch = [(key, at) for key, at in self.refetch.items() if key.startswith(f"{group}/")]
         members = {leaf: len(holding.members or ()) for leaf, holding in holdings.items()}
         facts = {"members": members, FINGERPRINT: self.fingerprints.get(group), **self.facts}
-        return Judgement(tuple(reasons), facts, tuple(refetch), (), tuple(needed), wants)
+        return Judgement(tuple(reasons), facts, tuple(refetch), tuple(needed), wants)
 
     def resolving(self, reference: str, now: float) -> Item | None:
         """Nobody asks whose a shelf is, unless the test says where that is told."""

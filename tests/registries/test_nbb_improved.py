@@ -264,7 +264,7 @@ def test_a_day_whose_lines_all_have_a_document_is_sealed_with_its_facts() -> Non
         "2026-1-sb-corrected.json",
     ]
     judgement = judge(rows, names)
-    assert (judgement.reasons, judgement.refetch, judgement.alarms) == ((), (), ())
+    assert (judgement.reasons, judgement.refetch) == ((), ())
     fingerprint = judgement.facts["fingerprint"]
     assert judgement.facts == {
         "day": "2026-11-20",
@@ -318,7 +318,6 @@ def test_an_unknown_label_is_kept_and_reported_and_holds_nothing_up() -> None:
     judgement = judge([row("2026-1", "Corrected")], ["2026-1-consolidated.json"])
     assert judgement.reasons == ()
     assert judgement.facts["unknown_labels"] == {"consolidated": 1}
-    assert judgement.alarms == ("unknown_label: 1 documents are labelled 'consolidated'",)
 
 
 def test_a_row_of_an_authentic_filing_in_an_improved_list_has_no_document_and_shows() -> None:

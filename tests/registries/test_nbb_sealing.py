@@ -68,7 +68,7 @@ def empty(dataset: str, **more: Any) -> Holding:
 
 def test_a_day_in_full_agreement_is_sealed_with_its_facts() -> None:
     judgement = judge(day())
-    assert (judgement.reasons, judgement.refetch, judgement.alarms) == ((), (), ())
+    assert (judgement.reasons, judgement.refetch) == ((), ())
     assert judgement.facts == {
         "day": "2026-11-20",
         "fingerprint": digest_of_references(day()).hex(),
@@ -335,34 +335,6 @@ def test_another_look_never_lies_in_the_past(stored_ago_s: float, steps: list[fl
     holdings["json"] = holding(FRIDAY, "json", files([A], "json"), stored_at=stored_at)
     for _, at in judge(holdings, now, rules(mismatch_retry_s=tuple(steps))).refetch:
         assert at > now
-
-
-# ------------------------------------------------------------------------------------------------- alarms
-
-
-def many(total: int, pdf_only: int) -> dict[str, str]:
-    return {f"2026-{number:08}": "m02-f-p" if number < pdf_only else "m01-f" for number in range(total)}
-
-
-@pytest.mark.parametrize(
-    ("total", "pdf_only", "alarms"),
-    [
-        (100, 15, ()),
-        (100, 16, ("low_json_share: 84 of 100 filings have JSON",)),
-        (49, 49, ()),
-        (50, 50, ("low_json_share: 0 of 50 filings have JSON",)),
-    ],
-)
-def test_a_low_share_of_json_is_an_alarm_and_no_reason(
-    total: int, pdf_only: int, alarms: tuple[str, ...]
-) -> None:
-    judgement = judge(agreeing_day(FRIDAY, many(total, pdf_only)))
-    assert (judgement.reasons, judgement.alarms) == ((), alarms)
-
-
-@pytest.mark.parametrize("changes", [{"min_json_share": 0.0}, {"datasets": ("references", "pdf")}])
-def test_the_alarm_can_be_switched_off(changes: dict[str, Any]) -> None:
-    assert judge(agreeing_day(FRIDAY, many(100, 100)), configured=rules(**changes)).alarms == ()
 
 
 # ------------------------------------------------------------------------------------------------- any day

@@ -6,6 +6,7 @@ asyncio, aiohttp or rich.
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 import time
@@ -18,31 +19,35 @@ from filingd.cli.beginning import remarks_on_beginning
 from filingd.cli.followed import companies_lines, followed_companies
 from filingd.cli.instants import Instant, iso_minute
 from filingd.cli.options import config_option, json_option, load_settings, opened_manifest
+from filingd.core.errors import ExitCode
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from filingd.adapters.manifest_reader import ManifestReader
     from filingd.cli.coverage import Day
     from filingd.cli.status_report import LaneReport, StatusReport
     from filingd.core.limits import LaneState
-    from filingd.core.model import Item
+    from filingd.core.model import Group, Item
     from filingd.settings import ProductSettings, Settings
 
 NBB_FAMILY = "nbb/authentic"
 OPEN_DAYS_SHOWN = 15
+ALARMS_SHOWN = 10
 _WHEN = ("auto", "always", "never")
 
 EXAMPLE = """\b
 Examples:
   filingd status
   filingd status --since 2026-01-01 --colour always | less -R
+  filingd status --check > /dev/null || mail -s "filingd" ops@example.org < /dev/null
   filingd status --json | jq -r '.coverage[].days[] | select(.state != "sealed") | .day'
 
 \b
-Exit codes: 0 it was told, 3 the configuration is wrong, 4 there is no manifest yet, or it cannot be read.
+Exit codes: 0 it was told, 1 with --check: an alarm stands, 3 the configuration is wrong, 4 there is no manifest yet, or it
+cannot be read.
 """
 
 
@@ -52,24 +57,29 @@ Exit codes: 0 it was told, 3 the configuration is wrong, 4 there is no manifest 
 @click.option(
     "--schema", "wants_schema", is_flag=True, help="Print the JSON Schema of --json, and nothing else."
 )
+@click.option(
+    "--check", "is_check", is_flag=True, help="End with exit code 1 while an alarm stands, for cron."
+)
 @click.option("--since", type=click.DateTime(["%Y-%m-%d"]), metavar="DATE", help="Leave out earlier days.")
 @click.option("--colour", "--color", type=click.Choice(_WHEN), default="auto", show_default=True,
               help="Colours; auto: on a terminal, unless NO_COLOR is set.")  # fmt: skip
 @click.option("--rehearse-at", "at", type=Instant(), metavar="INSTANT",
               help="Tell the status of a rehearsal, as of this instant. Example: 2026-11-20T12:00+01:00")  # fmt: skip
-def status(config_path: Path, as_json: bool, wants_schema: bool, since: dt.datetime | None, colour: str,
-           at: float | None) -> None:  # fmt: skip
-    """Show coverage as a calendar, open days with reasons, lanes and items."""
+def status(config_path: Path, as_json: bool, wants_schema: bool, is_check: bool, since: dt.datetime | None, colour: str,
+           at: float | None) -> int:  # fmt: skip
+    """Show standing alarms, coverage as a calendar, open days with reasons, lanes and items."""
     if wants_schema:
         click.echo(_schema_text())
-        return
+        return ExitCode.OK
     settings = load_settings(config_path)
     first = since.date() if since else None
     now = time.time() if at is None else at
+    report, days = _looked(settings, now, first)
     if as_json:
-        click.echo(_json_text(settings, now, first))
+        click.echo(_json_text(report))
     else:
-        click.echo("\n".join(status_lines(settings, now, first, colour=wants_colour(colour))), color=True)
+        click.echo("\n".join(_text_lines(settings, report, days, colour=wants_colour(colour))), color=True)
+    return ExitCode.FAILED if is_check and report.alarms else ExitCode.OK
 
 
 def wants_colour(when: str) -> bool:
@@ -85,12 +95,10 @@ def _schema_text() -> str:
     return json.dumps(schema(), indent=2)
 
 
-def _json_text(settings: Settings, now: float, first: dt.date | None) -> bytes:
+def _json_text(report: StatusReport) -> bytes:
     import msgspec
 
-    with opened_manifest(settings) as reader:
-        days = known_days(settings, reader, now, first)
-        return msgspec.json.encode(report_of(settings, reader, days, now))
+    return msgspec.json.encode(report)
 
 
 # ------------------------------------------------------------------------------------------ what is known
@@ -110,21 +118,29 @@ def expected_days(settings: Settings, now: float) -> dict[str, dt.date]:
 def known_days(settings: Settings, reader: ManifestReader, now: float, first: dt.date | None) -> list[Day]:
     """All days that the configuration wants, judged by the datasets it wants, from `first` on."""
     from filingd.cli.coverage import Proof, days_of
-    from filingd.core.model import leaf_of
 
     nbb = settings.nbb
     proof = Proof(nbb.empty_confirmations, nbb.empty_interval_s) if nbb else Proof(2, 6 * 3600.0)
     wanted = expected_days(settings, now)
-    datasets_of = {family.path: datasets for family, datasets in nbb.families.items()} if nbb else {}
-    groups = [group for group in reader.groups("") if group.key in wanted]
-
-    def items_of(group: str) -> list[Item]:
-        datasets = datasets_of.get(group.rpartition("/")[0], ())
-        found = {leaf_of(item.key): item for item in reader.group_items(group)}
-        return [found[dataset] for dataset in datasets if dataset in found]
-
+    groups, items_of = wanted_groups(settings, reader, now)
     days = days_of(groups, items_of, wanted, now, proof)
     return [day for day in days if first is None or day.day >= first]
+
+
+def wanted_groups(
+    settings: Settings, reader: ManifestReader, now: float
+) -> tuple[list[Group], Callable[[str], Sequence[Item]]]:
+    """The days the configuration wants, as far as the manifest knows them, and a look at the wanted items of one."""
+    from filingd.cli.standing import wanted_items
+
+    wanted = expected_days(settings, now)
+    families = settings.nbb.families if settings.nbb else {}
+    datasets_of = {family.path: datasets for family, datasets in families.items()}
+
+    def items_of(group: str) -> Sequence[Item]:
+        return wanted_items(reader.group_items(group), datasets_of.get(group.rpartition("/")[0], ()))
+
+    return [group for group in reader.groups("") if group.key in wanted], functools.cache(items_of)
 
 
 def days_at(settings: Settings, now: float) -> list[Day]:
@@ -142,6 +158,7 @@ def report_of(settings: Settings, reader: ManifestReader, days: Sequence[Day], n
     from filingd.cli import status_report as told
 
     store = settings.store
+    daemon = _daemon(settings)
     return told.StatusReport(
         format=told.FORMAT,
         at=now,
@@ -152,7 +169,8 @@ def report_of(settings: Settings, reader: ManifestReader, days: Sequence[Day], n
             free_bytes=_free_bytes(store.path),
             keep_free_bytes=store.keep_free_bytes,
         ),
-        daemon=_daemon(settings),
+        daemon=daemon,
+        alarms=_alarms(settings, reader, now, is_daemon_running=daemon.pid is not None),
         coverage=_families(days),
         lanes=[_lane(name, settings, reader, now) for name in _lane_names(settings, reader)],
         companies=followed_companies(reader, now),
@@ -172,6 +190,22 @@ def _daemon(settings: Settings) -> Any:
 
     holder = lock_holder(settings.store.path)
     return DaemonReport(holder.pid if holder else None, holder.purpose if holder else None)
+
+
+def _alarms(settings: Settings, reader: ManifestReader, now: float, *, is_daemon_running: bool) -> list[Any]:
+    from filingd.cli.standing import standing_alarms
+    from filingd.cli.status_report import AlarmReport
+
+    groups, items_of = wanted_groups(settings, reader, now)
+    configured = _products(settings)
+    lanes = {name: state for name, state in reader.lane_states().items() if name in configured}
+    standing = standing_alarms(
+        settings, reader, groups, items_of, lanes, now, is_daemon_running=is_daemon_running
+    )
+    return [
+        AlarmReport(alarm.kind, alarm.subject, alarm.since_at, alarm.detail, alarm.remedy)
+        for alarm in standing
+    ]
 
 
 def _families(days: Sequence[Day]) -> list[Any]:
@@ -245,12 +279,20 @@ def status_lines(settings: Settings, now: float, first: dt.date | None = None, *
     Raises:
         StoreError: there is no manifest, or it cannot be read.
     """
-    from filingd.cli.calendar_view import calendars
+    report, days = _looked(settings, now, first)
+    return _text_lines(settings, report, days, colour=colour)
 
+
+def _looked(settings: Settings, now: float, first: dt.date | None) -> tuple[StatusReport, list[Day]]:
     with opened_manifest(settings) as reader:
         days = known_days(settings, reader, now, first)
-        report = report_of(settings, reader, days, now)
-    lines = [_headline(report), ""]
+        return report_of(settings, reader, days, now), days
+
+
+def _text_lines(settings: Settings, report: StatusReport, days: Sequence[Day], *, colour: bool) -> list[str]:
+    from filingd.cli.calendar_view import calendars
+
+    lines = [_headline(report), "", *_alarm_lines(report)]
     lines += calendars(days, colour=colour)
     lines += ["", *_open_days(days)] if days else [*_why_no_days(settings, report), ""]
     lines += _lane_lines(report)
@@ -263,6 +305,19 @@ def _headline(report: StatusReport) -> str:
     daemon = report.daemon
     working = f"{daemon.purpose} works on it (pid {daemon.pid})" if daemon.pid else "no daemon is running"
     return f"filingd status at {iso_minute(report.at)}: {working}"
+
+
+def _alarm_lines(report: StatusReport) -> Iterator[str]:
+    """What somebody should look at comes first."""
+    if not report.alarms:
+        return
+    yield f"alarms: {len(report.alarms)}"
+    for alarm in report.alarms[:ALARMS_SHOWN]:
+        yield f"  ! {alarm.kind}, {alarm.subject}, since {iso_minute(alarm.since_at)}: {alarm.detail}"
+        yield f"      {alarm.remedy}"
+    if len(report.alarms) > ALARMS_SHOWN:
+        yield f"  … and {len(report.alarms) - ALARMS_SHOWN} more (all of them: filingd status --json)"
+    yield ""
 
 
 def _why_no_days(settings: Settings, report: StatusReport) -> list[str]:

@@ -103,6 +103,16 @@ class StoreReport(Struct, frozen=True):
     keep_free_bytes: Annotated[int, _says("below this, downloads pause")]
 
 
+class AlarmReport(Struct, frozen=True):
+    """Something that somebody should look at. Kind and subject tell it from others."""
+
+    kind: Annotated[str, _says("what is wrong, as in the event alarm.raised of the status log")]
+    subject: Annotated[str, _says("what it is about: a day, an item, a lane, a family and a field")]
+    since_at: Annotated[float, _says("since when it stands, as far as that is known")]
+    detail: Annotated[str, _says("more about it, for people")]
+    remedy: Annotated[str, _says("what to do about it")]
+
+
 class StatusReport(Struct, frozen=True):
     """The answer of `filingd status --json`."""
 
@@ -110,6 +120,9 @@ class StatusReport(Struct, frozen=True):
     at: Annotated[float, _says("the instant the report speaks of")]
     store: StoreReport
     daemon: DaemonReport
+    alarms: Annotated[
+        list[AlarmReport], _says("what stands now; what is only noticed by a running daemon, while one runs")
+    ]
     coverage: Annotated[list[FamilyReport], _says("publication days by family")]
     lanes: list[LaneReport]
     companies: Annotated[list[FollowedReport], _says("companies of watchlists, by lane")]

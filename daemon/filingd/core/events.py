@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec.structs import replace
 
+from filingd.core import alarms
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -353,15 +355,30 @@ HOOK_FAILED = _event(
 
 # ------------------------------------------------------------ alarms, room, verification
 
+_SUBJECT = Fact(
+    "subject",
+    "string",
+    "of an alarm that stands: what it is about; with `kind` it tells the alarm from others",
+)
+_SINCE_AT = Fact("since_at", "instant", "since when it stands, as far as that is known")
 ALARM_RAISED = _event(
-    "alarm.raised", ERROR, "Somebody should look. `kind` is stable; the other facts depend on it.",
-    Fact("kind", "string", "what is wrong: product_blocked, empty_working_day, low_json_share, "
-         "not_obtainable, many_files_missing, seal_failed, outside_window, clock_skew, unknown_label and others"),
+    "alarm.raised", ERROR,
+    "Somebody should look. `kind` is stable; the other facts depend on it. An alarm with a `subject` stands until "
+    "alarm.cleared, is repeated after [run] alarm_repeat, and is shown by `filingd status`.",
+    Fact("kind", "string", "what is wrong. Standing: " + ", ".join(alarms.KINDS) + ". Others happen at one moment: "
+         "not_obtainable, many_files_missing, seal_failed, same_content, no_longer_served, disk_fault, defect and others"),
+    _maybe(_SUBJECT), _maybe(_SINCE_AT),
+    _maybe(Fact("remedy", "string", "what to do about it")),
+    _maybe(Fact("repeated", "boolean", "true if it was said before and still stands")),
     _maybe(GROUP), _maybe(KEY), _maybe(LANE), _maybe(REASON), _maybe(DETAIL), _maybe(STATUS),
     _maybe(Fact("count", "integer", "how many")),
     _maybe(Fact("looked", "integer", "out of how many")),
     _maybe(Fact("first", "string", "the first concerned")),
     _maybe(Fact("last", "string", "the last concerned")),
+)  # fmt: skip
+ALARM_CLEARED = _event(
+    "alarm.cleared", INFO, "A standing alarm is over: what it was about is mended, or too old to matter.",
+    Fact("kind", "string", "what was wrong"), _SUBJECT, _SINCE_AT,
 )  # fmt: skip
 ROOM_LOW = _event(
     "room.low", ERROR, "Too little room on the disk: downloads pause, everything else goes on.",

@@ -2,6 +2,7 @@
 
 manifest.db                                   what is known of every item
 catalogue.db                                  which filings there are and where each document lies; made anew when missing
+alarms.json                                   which alarms stand and when they were said last; derived, may be removed
 nbb/authentic/2026/11/2026-11-20/json.zip     the body now current, under its final name
 nbb/authentic/2026/11/2026-11-20/day.json     the seal: counts, digests, routes, unexplained gaps
 nbb/authentic/2026/11/2026-11-20/SHA256SUMS   the seal, for `sha256sum -c`; written last, removed first
@@ -22,6 +23,7 @@ import re
 MANIFEST_NAME = "manifest.db"
 CATALOGUE_NAME = "catalogue.db"
 FORGOTTEN_NAME = "forgotten.jsonl"
+ALARMS_NAME = "alarms.json"
 SEAL_NAME = "day.json"
 SUMS_NAME = "SHA256SUMS"
 VERSIONS = "versions"

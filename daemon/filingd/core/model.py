@@ -468,6 +468,5 @@ class Judgement(msgspec.Struct, frozen=True):
     reasons: tuple[str, ...]
     facts: Mapping[str, Any]
     refetch: tuple[tuple[str, float], ...] = ()
-    alarms: tuple[str, ...] = ()
     supplements: tuple[str, ...] = ()
     wants: tuple[Item, ...] = ()

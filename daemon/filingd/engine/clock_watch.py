@@ -5,28 +5,30 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from filingd.core import events
 from filingd.core.retry import http_date_at
 
 if TYPE_CHECKING:
-    from filingd.core.model import ResponseHead
-    from filingd.ports import Clock, Log
+    from collections.abc import Callable
 
-TOLERANCE_S = (
-    120.0  # a Date header counts whole seconds, and an answer may be minutes on its way through caches
-)
+    from filingd.core.model import ResponseHead
+    from filingd.ports import Clock
+
 _LOOK_EVERY_S = 60.0
-_TELL_EVERY_S = 6 * 3600.0
+_NEWS_S = 30.0  # a Date header counts whole seconds: less is no change
 
 
 class ClockWatch:
-    """Looks at the `Date` of an answer now and then, and tells when it is far from our own time."""
+    """Looks at the `Date` of an answer now and then.
 
-    def __init__(self, clock: Clock, log: Log) -> None:
+    `ahead_s` is by how much our clock is ahead of the registry's, as of the last look; None before the first.
+    """
+
+    def __init__(self, clock: Clock, on_change: Callable[[], None] = lambda: None) -> None:
+        """`on_change` is told when the first look was had, and when the difference became another one."""
         self._clock = clock
-        self._log = log
+        self._on_change = on_change
         self._looked_s = -math.inf
-        self._told_s = -math.inf
+        self.ahead_s: float | None = None
 
     def look(self, head: ResponseHead) -> None:
         """An answer came."""
@@ -37,15 +39,6 @@ class ClockWatch:
         if said_at is None:
             return
         self._looked_s = now_s
-        ahead_s = self._clock.now() - said_at
-        if abs(ahead_s) > TOLERANCE_S and now_s - self._told_s >= _TELL_EVERY_S:
-            self._told_s = now_s
-            self._log.error(events.ALARM_RAISED, kind="clock_skew", detail=_told(ahead_s))
-
-
-def _told(ahead_s: float) -> str:
-    which = "ahead of" if ahead_s > 0 else "behind"
-    return (
-        f"this machine's clock is {abs(ahead_s):.0f} s {which} the registry's: days are asked for too early or too late."
-        " Set it right (timedatectl status)."
-    )
+        before_s, self.ahead_s = self.ahead_s, self._clock.now() - said_at
+        if before_s is None or abs(before_s - self.ahead_s) > _NEWS_S:
+            self._on_change()

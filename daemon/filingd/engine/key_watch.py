@@ -40,9 +40,10 @@ class KeyWatch:
         self._wake = asyncio.Event()
         self._is_asked = False
         self.hooks: list[Callable[[], Awaitable[None]]] = []
+        self.on_read: Callable[[], None] = lambda: None
         self.problems: Mapping[str, str] = dict(problems or {})
         for lane in lanes.values():
-            lane.on_parked.append(self.look_soon)
+            lane.on_health.append(self.look_soon)
 
     def reload(self) -> None:
         """Look at everything soon. May be called from a signal handler."""
@@ -88,6 +89,7 @@ class KeyWatch:
         self.problems = reading.problems
         for lane in self._lanes.values():
             await lane.keys_changed(reading.changed)
+        self.on_read()
 
     def _tell(self, reading: KeyReading) -> None:
         say = self._log.warning if reading.problems else self._log.info

@@ -55,7 +55,10 @@ class Lane:
         self._clock = clock
         self._log = log
         self._steps = steps_seen
-        self.on_parked: list[Callable[[], None]] = []  # told when it was closed to us, or opened again
+        self.on_health: list[
+            Callable[[], None]
+        ] = []  # told when it was closed to us, opened, or is well again
+        self.refusal = ""  # what was said against the lane last
         self._editions = [0] * max(1, len(spec.key_names))  # how often each key was exchanged
         self._buffer: deque[Item] = deque()
         self._refill: asyncio.Task[None] | None = None
@@ -234,10 +237,10 @@ class Lane:
         after = await self.pacer.change(transition)
         if after.parked_until_at != before.parked_until_at:
             self.wake()
-            self._tell_parked()
+            self._tell_health()
 
-    def _tell_parked(self) -> None:
-        for tell in self.on_parked:
+    def _tell_health(self) -> None:
+        for tell in self.on_health:
             tell()
 
     # ------------------------------------------------------------------ health
@@ -254,15 +257,27 @@ class Lane:
             case Failed():
                 pass
             case _:
-                await self.pacer.change(limits.succeeded)
+                await self._succeeded()
+
+    async def _succeeded(self) -> None:
+        before = self.state
+        after = await self.pacer.change(limits.succeeded)
+        if (before.strikes, before.throttles, before.blocks) != (
+            after.strikes,
+            after.throttles,
+            after.blocks,
+        ):
+            self._tell_health()
 
     async def _throttled(self, verdict: Throttled) -> None:
         now = self._clock.now()
+        self.refusal = ""
         rule = limits.quota_spent if verdict.is_quota else limits.throttled
         after = await self.pacer.change(lambda state: rule(state, now, verdict.retry_after_s))
         self._log.warning(events.LANE_THROTTLED, lane=self.name, reason=verdict.reason,
                           retry_after_s=verdict.retry_after_s, slowdown=after.slowdown,
                           until_at=after.parked_until_at)  # fmt: skip
+        self._tell_health()
         await self._stand_still()
 
     async def _stand_still(self) -> None:
@@ -274,15 +289,18 @@ class Lane:
 
     async def _struck(self, verdict: Failed) -> None:
         before, now = self.state, self._clock.now()
+        self.refusal = verdict.detail or verdict.reason
         after = await self.pacer.change(lambda state: limits.struck(state, now))
         if after.parked_until_at != before.parked_until_at:
             self._log.warning(events.LANE_PARKED, lane=self.name, reason=verdict.reason, detail=verdict.detail,
                               strikes=after.strikes, until_at=after.parked_until_at)  # fmt: skip
+            self._tell_health()
             await self._stand_still()
 
     async def _blocked(self, verdict: Blocked, used: KeyUse) -> None:
         if verdict.key_at_fault and used.edition != self._editions[used.key_index]:
             return  # said of a key that was exchanged meanwhile
+        self.refusal = verdict.detail or verdict.reason
         before, now = self.state, self._clock.now()
         after = await self.pacer.change(
             lambda state: limits.blocked(
@@ -297,9 +315,7 @@ class Lane:
         if after.parked_until_at != before.parked_until_at:
             self._log.warning(events.LANE_PARKED, lane=self.name, reason=verdict.reason, detail=verdict.detail,
                             strikes=after.strikes, until_at=after.parked_until_at)  # fmt: skip
-            self._log.error(events.ALARM_RAISED, kind="lane_blocked", lane=self.name,
-                            detail=verdict.detail or verdict.reason)  # fmt: skip
-            self._tell_parked()
+            self._tell_health()
             await self._stand_still()
         elif after.key_index != before.key_index:
             self._log.warning(events.LANE_KEY_SWITCHED, lane=self.name, key_index=after.key_index,

@@ -50,6 +50,7 @@ class Reconciler:
         steps_seen: Steps,
         unsealer: Unsealer,
         on_scheduled: Callable[[], None] = lambda: None,
+        on_judged: Callable[[], None] = lambda: None,
     ) -> None:
         """`on_scheduled` is told when items are to be fetched again, so that their lanes look for work."""
         self._registry = registry
@@ -60,6 +61,7 @@ class Reconciler:
         self._steps = steps_seen
         self._unsealer = unsealer
         self._on_scheduled = on_scheduled
+        self._on_judged = on_judged
         self._contents = SealedContents(manifest, f"{registry.name}/")
         self._supplements = Supplements()
         self._rivals: dict[str, set[str]] = {}  # by sealed group: the open ones that hold the same
@@ -108,6 +110,7 @@ class Reconciler:
             self._log.error(events.ALARM_RAISED, kind="defect", group=group, detail=told(error))
         finally:
             self._busy = False
+            self._on_judged()
 
     async def _rest(self) -> None:
         """Until something is noted; what the disk refused is tried again after a pause."""
@@ -258,9 +261,6 @@ class Reconciler:
         )
         self._steps.reached(steps.GROUP_RECORDED)
         self._log.info(events.DAY_SEALED, group=known.key, facts=judgement.facts)
-        for alarm in judgement.alarms:
-            kind, _, detail = alarm.partition(": ")
-            self._log.error(events.ALARM_RAISED, kind=kind, group=known.key, detail=detail)
 
     async def _is_current(
         self, known: Group, judgement: Judgement, target: str, holdings: Mapping[str, Holding]

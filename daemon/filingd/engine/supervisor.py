@@ -15,6 +15,7 @@ from filingd.engine.defects import told
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable, Mapping, Sequence
 
+    from filingd.engine.alarm_watch import AlarmWatch
     from filingd.engine.following import Follower
     from filingd.engine.forgetting import Forgetter
     from filingd.engine.heartbeat import Heartbeat
@@ -65,6 +66,7 @@ class Engine:
     followers: Sequence[Follower] = ()
     watcher: Watcher | None = None
     forgetter: Forgetter | None = None
+    alarm_watch: AlarmWatch | None = None
 
 
 class Supervisor:
@@ -187,6 +189,8 @@ class Supervisor:
             return
         self._help(engine.planner.run(), "planner")
         self._help(engine.heartbeat.run(), "heartbeat")
+        if engine.alarm_watch is not None:
+            self._help(engine.alarm_watch.run(), "alarms")
         self._help(self._listen(), "listener")
         for number, follower in enumerate(engine.followers):
             self._help(follower.run(), f"follower {number}")
@@ -321,6 +325,8 @@ class Supervisor:
         await self._tried(self._let_finish(), failures)
         await self._end_tasks()
         returned = await self._tried(self._give_back(), failures) or 0
+        if engine.alarm_watch is not None and self._workers and not self._is_errand and not has_failed:
+            await self._tried(engine.alarm_watch.look(), failures)  # a short run says what it leaves behind
         engine.log.info(events.DAEMON_STOPPED, reason=reason, interrupted=returned)
         return failures
 

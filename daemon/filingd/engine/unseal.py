@@ -49,5 +49,6 @@ class Unsealer:
             if known.key == group and known.sealed_at is not None:
                 if self._steps is not None:
                     self._steps.reached(steps.SUMS_REMOVED)
-                await self._manifest.save_groups([replace(known, sealed_at=None, reasons=(reason,))])
+                opened = replace(known, sealed_at=None, opened_at=self._clock.now(), reasons=(reason,))
+                await self._manifest.save_groups([opened])
                 self._log.warning(events.DAY_REOPENED, group=group, reasons=[reason])

@@ -25,6 +25,7 @@ from filingd.core.model import (
     Failed,
     Nothing,
     NotYet,
+    State,
     Stored,
     Throttled,
 )
@@ -268,6 +269,8 @@ class Worker:
             self._reconciler.note([made.item.group])
 
     def _alarm(self, item: Item, verdict: Verdict) -> None:
+        if isinstance(verdict, Nothing) and item.state is not State.RECHECKING:
+            return  # it stands in the item's row: see `alarm_watch`
         if getattr(verdict, "alarm", False) or (isinstance(verdict, Failed) and verdict.gave_up):
             reason = getattr(verdict, "reason", "")
             self._log.error(

@@ -63,6 +63,7 @@ class View:
     mutations: tuple[Mutate, ...] = ()
     casing: Casing = "camel"
     fields: Literal["known", "renamed", "unknown"] = "known"
+    renames: tuple[tuple[str, str], ...] = ()
     suffixed_names: bool = False
     layout: Layout = Layout()  # noqa: RUF009 - frozen
     damage: Damage | None = None
@@ -255,7 +256,8 @@ class DayStore:
     def _document(self, view: View, entry: Filing | Improvement, index: int) -> bytes:
         if view.dataset != "references":
             return with_fields(self.document(entry, view.dataset), view.fields)
-        return with_fields(self.reference(entry, _casing_at(view.casing, index)), view.fields)
+        table = self.reference(entry, _casing_at(view.casing, index))
+        return with_names(with_fields(table, view.fields), dict(view.renames))
 
     def reference(self, entry: Filing | Improvement, casing: documents.Casing) -> bytes:
         """The reference object as it stands in a zip."""
@@ -309,3 +311,11 @@ def with_fields(document: bytes, fields: Literal["known", "renamed", "unknown"])
         return document  # no JSON: it has no fields
     table: dict[str, Any] = msgspec.json.decode(document)
     return msgspec.json.encode({f"nbb{key[:1].upper()}{key[1:]}V2": value for key, value in table.items()})
+
+
+def with_names(document: bytes, renames: dict[str, str]) -> bytes:
+    """The document with some of its keys under other names."""
+    if not renames or not document.startswith(b"{"):
+        return document
+    table: dict[str, Any] = msgspec.json.decode(document)
+    return msgspec.json.encode({renames.get(key, key): value for key, value in table.items()})

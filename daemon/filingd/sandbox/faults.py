@@ -127,6 +127,9 @@ class Shape(Effect, tag="shape", frozen=True, kw_only=True):
 
     casing: Casing | None = None
     fields: Literal["known", "renamed", "unknown"] = "known"  # renamed or unknown: zero known keys
+    renames: tuple[
+        tuple[str, str], ...
+    ] = ()  # keys of JSON objects by other names, in the casing that is served
     reference_names: Literal["plain", "suffixed"] | None = None
     method: Method | None = None
     zip64: Literal["auto", "forced"] | None = None

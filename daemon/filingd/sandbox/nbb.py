@@ -571,6 +571,7 @@ def _shaped(view: View, shape: Shape) -> View:
         layout=layout,
         casing=shape.casing or view.casing,
         fields=shape.fields,
+        renames=shape.renames,
         suffixed_names=view.suffixed_names
         if shape.reference_names is None
         else shape.reference_names == "suffixed",

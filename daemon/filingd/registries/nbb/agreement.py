@@ -12,7 +12,6 @@ from filingd.registries.nbb.payloads import (
     EXTRACTED,
     UNKNOWN_KIND,
     documents_in,
-    file_count,
     filings_of,
     improvements_in,
     improvements_of,
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from filingd.core.model import Holding, Item, Member, State
     from filingd.registries.nbb.rules import NbbRules
 
-_FEW_FILINGS = 50  # below this a share says nothing
 _ANSWERED_STATES = HOLDING_STATES | EMPTY_STATES
 
 
@@ -48,7 +46,6 @@ class Agreement(NamedTuple):
     filings: int
     differences: Sequence[Difference]
     facts: Mapping[str, Any]  # plain JSON values
-    alarms: tuple[str, ...] = ()
     lacking: Collection[tuple[str, str]] = ()
 
 
@@ -114,23 +111,12 @@ def _authentic(
     for name, counts in (("supplied", supplied), ("unavailable", unavailable)):
         if any(counts.values()):
             facts[name] = {dataset: count for dataset, count in counts.items() if count}
-    alarms = _low_json_share(rules, holdings, len(listed))
-    return Agreement(len(listed), _differences(found), facts, alarms, lacking)
+    return Agreement(len(listed), _differences(found), facts, lacking)
 
 
 def _state_of(supplements: Mapping[str, Item], reference: str, dataset: str) -> State | None:
     item = supplements.get(documents.key_for(reference, dataset))
     return item.state if item is not None else None
-
-
-def _low_json_share(rules: NbbRules, holdings: Mapping[str, Holding], filings: int) -> tuple[str, ...]:
-    """A day whose JSON share is out of band deserves a look, even if it is sealed (section 13, rule 6)."""
-    if "json" not in rules.datasets or filings < _FEW_FILINGS:
-        return ()
-    with_json = file_count(members_of(holdings, "json"))
-    if with_json >= filings * rules.min_json_share:
-        return ()
-    return (f"low_json_share: {with_json} of {filings} filings have JSON",)
 
 
 # ------------------------------------------------------------------------------------------------- improved
@@ -149,7 +135,6 @@ def _improved(rules: NbbRules, holdings: Mapping[str, Holding]) -> Agreement:
         "filings": len(listed),
         "kinds": dict(sorted(Counter(kind for _, kind in listed).items())),
     }
-    alarms: tuple[str, ...] = ()
     if "json" in rules.datasets:
         held = improvements_in(members_of(holdings, "json"))
         missing = {f"{reference} {kind}" for reference, kind in listed if not held.has(reference, kind)}
@@ -170,8 +155,4 @@ def _improved(rules: NbbRules, holdings: Mapping[str, Holding]) -> Agreement:
         ]
         facts["extracted_without_line"] = sum(kind == EXTRACTED for _, kind in unlisted)
         facts["unknown_labels"] = dict(sorted(held.of_unknown_kind.items()))
-        alarms = tuple(
-            f"unknown_label: {count} documents are labelled {label or 'with nothing'!r}"
-            for label, count in sorted(held.of_unknown_kind.items())
-        )
-    return Agreement(len(listed), _differences(found), facts, alarms)
+    return Agreement(len(listed), _differences(found), facts)

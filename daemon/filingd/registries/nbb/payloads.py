@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from filingd.core.errors import FilingdError
+from filingd.registries.nbb.models import model_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -33,6 +34,7 @@ _REFERENCE_IN_NAME = re.compile(r"(\d{4}-\d+)(?![0-9A-Za-z])")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _MAX_UNKNOWN_FIELDS = 20  # enough to see what changed, bounded whatever arrives
 _MAX_FIELD_NAME = 60
+_MAX_MODELS = 100  # more than there are; bounded whatever arrives
 _EXTENSIONS = frozenset({".json", ".xbrl", ".pdf"})
 AUTHENTIC_DATA = "authentic"  # what a row says that does not say it is improved
 # Section 6.6: what the bank made of a filing, as `DataVersion` says it.
@@ -76,7 +78,8 @@ class ReferencesInspector:
         self._pdf_only = 0
         self._without_enterprise = 0
         self._without_model = 0
-        self._known_fields: set[str] = set()
+        self._known_fields: Counter[str] = Counter()
+        self._models: Counter[str] = Counter()
         self._unknown_fields: Counter[str] = Counter()
         self._casings: set[str] = set()
 
@@ -99,13 +102,15 @@ class ReferencesInspector:
         return "\n".join(self._take(name, record) for record in records) or None
 
     def facts(self) -> Mapping[str, Any]:
-        """Counts over all members; `unknown_fields` says in how many filings each such field was seen."""
+        """Counts over all members; `fields`, `unknown_fields` and `models` say in how many filings each was seen."""
         return {
             "filings": self._filings,
             "pdf_only": self._pdf_only,
             "without_enterprise": self._without_enterprise,
             "without_model": self._without_model,
             "known_fields": len(self._known_fields),
+            "fields": dict(sorted(self._known_fields.items())),
+            "models": dict(sorted(self._models.items())),
             "unknown_fields": dict(sorted(self._unknown_fields.items())),
             "casing": "+".join(sorted(self._casings)),
         }
@@ -133,13 +138,19 @@ class ReferencesInspector:
         self._filings += 1
         self._pdf_only += has_model and is_pdf_only(str(fields["modeltype"]))
         self._without_model += not has_model
+        if has_model:
+            self._note_model(model_of(str(fields["modeltype"]))[:_MAX_FIELD_NAME])
         self._without_enterprise += not fields.get("enterprisenumber")
+
+    def _note_model(self, model: str) -> None:
+        if model in self._models or len(self._models) < _MAX_MODELS:
+            self._models[model] += 1
 
     def _note_fields(self, record: Mapping[str, object]) -> None:
         for key in record:
             plain, shown = folded(key), key[:_MAX_FIELD_NAME]
             if plain in KNOWN_FIELDS:
-                self._known_fields.add(plain)
+                self._known_fields[plain] += 1
                 self._casings.add("pascal" if key[:1].isupper() else "camel")
             elif shown in self._unknown_fields or len(self._unknown_fields) < _MAX_UNKNOWN_FIELDS:
                 self._unknown_fields[shown] += 1

@@ -48,7 +48,6 @@ class NbbRules(msgspec.Struct, frozen=True):
     empty_interval_s: float = 6 * HOUR_S
     known_empty_days: frozenset[dt.date] = frozenset()
     expect_filings_on_working_days: bool = True
-    min_json_share: float = 0.85
     # 5.3, 6.5: late publication, re-verification.
     not_yet_interval_s: float = HOUR_S
     ask_again_cap_s: float = DAY_S

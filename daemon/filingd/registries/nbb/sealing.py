@@ -80,7 +80,6 @@ def judge(
         reasons=tuple(findings.reasons),
         facts=_facts(rules, group, holdings, agreement, findings),
         refetch=_refetch(rules, group, holdings, findings, now),
-        alarms=agreement.alarms,
         supplements=tuple(documents.key_for(*pair) for pair in lacking),
         wants=tuple(_wanted(rules, group, holdings, _unanswered(lacking, supplements or {}), failing, now)),
     )
