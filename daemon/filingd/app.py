@@ -122,7 +122,7 @@ def _nbb_rules(settings: Settings, nbb: NbbSettings) -> NbbRules:
         since=nbb.since,
         zone=zoneinfo.ZoneInfo(nbb.timezone),
         products={},
-        operations=_operations(nbb),
+        operations=operations(nbb),
         settles_at=nbb.settles_at,
         first_try_at=_first_try_at(nbb, _installation(settings.store.path)),
         extract_max_age_days=nbb.extract_max_age_days,
@@ -172,7 +172,8 @@ def _lane_spec(name: str, product: ProductSettings) -> LaneSpec:
     )
 
 
-def _operations(nbb: NbbSettings) -> Mapping[tuple[str, str], Operation]:
+def operations(nbb: NbbSettings) -> Mapping[tuple[str, str], Operation]:
+    """The route table: the built-in one with what the configuration says instead."""
     paths = nbb.paths.by_product
     operations = dict(DEFAULT_OPERATIONS)
     for (product, dataset), usual in DEFAULT_OPERATIONS.items():

@@ -37,6 +37,9 @@ COMMANDS: dict[str, Entry] = {
         "filingd.cli.status:status", "Show coverage as a calendar, open days with reasons, and lanes."
     ),
     "watch": Entry("filingd.cli.watch:watch", "Follow companies: add, remove, import or list their numbers."),
+    "doctor": Entry(
+        "filingd.cli.doctor:doctor", "Look at configuration, keys, paths, clock, disk and store once."
+    ),
     "items": Entry("filingd.cli.items:items", "List, show or retry single items."),
     "find": Entry("filingd.cli.find:find", "Show the filings of a company, and where each document lies."),
     "cat": Entry("filingd.cli.cat:cat", "Write one document out of whatever holds it."),

@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from filingd.registries.nbb.question import Question
 
 _WRONG_PATH_PAUSE_S = 3600.0
-_GATEWAY_MARK = b"Microsoft-Azure-Application-Gateway"  # family 3
+GATEWAY_MARK = b"Microsoft-Azure-Application-Gateway"  # family 3
 _FIREWALL = (
     "the firewall in front of the whole service refused the request, which is no matter of the key: "
     "see [http] user_agent, and whether this machine's address is blocked"
 )
-_NO_SUCH_OPERATION = b"Resource not found"  # family 1: the path is wrong, not the day (5.3)
+NO_SUCH_OPERATION = b"Resource not found"  # family 1: the path is wrong, not the day (5.3)
 # Family 1 says how long to wait in its text: "in 7 seconds", "in 01:23:45", days as "2.01:23:45".
 _SAID_SECONDS = re.compile(rb"again in (\d{1,6}) seconds")
 _SAID_TIME_SPAN = re.compile(rb"replenished in (?:(\d{1,4})\.)?(\d{1,4}):(\d\d):(\d\d)")
@@ -112,7 +112,7 @@ def _unauthorised(question: Question, answer: Answer) -> Verdict:  # noqa: ARG00
 
 
 def _forbidden(question: Question, answer: Answer) -> Verdict:
-    if _is_page(answer.error_body):
+    if is_page(answer.error_body):
         return Blocked("firewall", _FIREWALL)
     if b"quota" in answer.error_body.lower():
         return Throttled("quota", _advised_wait_s(question, answer), is_quota=True)
@@ -120,10 +120,10 @@ def _forbidden(question: Question, answer: Answer) -> Verdict:
 
 
 def _not_found(question: Question, answer: Answer) -> Verdict:
-    if _NO_SUCH_OPERATION in answer.error_body:
+    if NO_SUCH_OPERATION in answer.error_body:
         detail = "the gateway does not know this path: see [nbb.paths]"
         return question.paused("path_unknown", detail, _WRONG_PATH_PAUSE_S, lane=True)
-    if _GATEWAY_MARK in answer.error_body:
+    if GATEWAY_MARK in answer.error_body:
         # The front answered, not the backend: it knows nothing of days.
         return question.failed("not_found_by_gateway", shown(answer.error_body), lane=True)
     return question.nothing(refused=True, text=answer.error_body)
@@ -179,7 +179,7 @@ _READERS: Mapping[int, Callable[[Question, Answer], Verdict]] = {
 def _advised_wait_s(question: Question, answer: Answer) -> float | None:
     """The longer of what the header and the text of the answer advise, if either makes sense."""
     header = answer.head.header("retry-after") if answer.head else None
-    advice = (parse_retry_after(header, _said_at(question, answer)), _said_wait_s(answer.error_body))
+    advice = (parse_retry_after(header, _said_at(question, answer)), said_wait_s(answer.error_body))
     return max((wait_s for wait_s in advice if wait_s is not None), default=None)
 
 
@@ -190,7 +190,7 @@ def _said_at(question: Question, answer: Answer) -> float:
     return question.now if said_at is None else said_at
 
 
-def _said_wait_s(text: bytes) -> float | None:
+def said_wait_s(text: bytes) -> float | None:
     if seconds := _SAID_SECONDS.search(text):
         return float(seconds[1])
     if span := _SAID_TIME_SPAN.search(text):
@@ -199,8 +199,8 @@ def _said_wait_s(text: bytes) -> float | None:
     return None
 
 
-def _is_page(text: bytes) -> bool:
-    return _GATEWAY_MARK in text or b"<html" in text.lower()
+def is_page(text: bytes) -> bool:
+    return GATEWAY_MARK in text or b"<html" in text.lower()
 
 
 def _status(answer: Answer) -> int:
