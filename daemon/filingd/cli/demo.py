@@ -250,7 +250,9 @@ def _show_use(config: Path, company: str) -> None:
 def _newest_with_json(found: Mapping[str, Any]) -> str | None:
     """The reference of the company's newest filing whose figures are held as JSON."""
     for filing in found["filings"]:
-        if any((document["kind"], document.get("variant")) == ("json", None) for document in filing["documents"]):
+        if any(
+            (document["kind"], document.get("variant")) == ("json", None) for document in filing["documents"]
+        ):
             return str(filing["reference"])
     return None
 
