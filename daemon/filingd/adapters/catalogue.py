@@ -183,12 +183,16 @@ class SqliteCatalogue:
         """
         work = _Writer(path, forgotten, with_name_index=with_name_index, busy_timeout_s=busy_timeout_s)
         writer = BatchThread("catalogue-writer", work, IDLE_BEFORE_CHECKPOINT_S)
-        await writer.start()
         try:
+            await writer.start()
             if forgotten != NOTHING_FORGOTTEN:
                 await writer.submit(_Kind.ERASURE, lambda statements: statements.forget(forgotten))
             reader = BatchThread("catalogue-reader", _Reader(path), IDLE_BEFORE_CHECKPOINT_S)
-            await reader.start()
+            try:
+                await reader.start()
+            except BaseException:
+                await reader.close()
+                raise
         except BaseException:
             await writer.close()
             raise

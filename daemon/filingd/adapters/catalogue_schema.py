@@ -223,6 +223,9 @@ def _set_writer_pragmas(connection: sqlite3.Connection) -> None:
 
 def _begin(connection: sqlite3.Connection, *, with_name_index: bool) -> None:
     connection.execute("BEGIN IMMEDIATE")
+    if connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone() is not None:
+        connection.execute("ROLLBACK")  # somebody else began it just now
+        return
     for statement in (*_TABLES, *([_NAME_INDEX] if with_name_index else [])):
         connection.execute(statement)
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
