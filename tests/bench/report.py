@@ -27,6 +27,7 @@ BENCHMARKS = {
     "command_line": "Command line",
     "catalogue": "Catalogue",
     "use": "Use",
+    "watchlists": "Watchlists",
 }
 PEERS = (("nginx", "-v"), ("curl", "--version"), ("aria2c", "--version"),
          ("rclone", "version"), ("unzip", "-v"), ("openssl", "version"))  # fmt: skip
