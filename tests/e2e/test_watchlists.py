@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from e2e.rig import NOON, YESTERDAY
+from filingd.registries.nbb.enterprises import check_digits
 from support.daemon import PRODUCTS, SANDBOX_KEYS, wait_until
 from support.mirror import filingd
 
@@ -220,6 +221,51 @@ def test_a_new_filing_is_noticed_from_the_references_of_its_day_and_only_its_doc
     assert {name for name in held(rig) if name.startswith(reference)} == {
         f"{reference}.{kind}" for kind in ACCEPT
     }
+
+
+def test_a_new_filing_whose_day_does_not_say_whose_it_is_is_noticed_all_the_same(
+    make_rig: Callable[..., Rig],
+) -> None:
+    rig = watching_rig(make_rig, clock=SATURDAY_NOON, filings_on={FRIDAY: 3}, pdf_only_share=0.0,
+                       missing_enterprise_share=1.0)  # fmt: skip
+    reference = next(iter(rig.truth.members(FRIDAY, "json"))).removesuffix(".json")
+    row = json.loads(
+        served(rig, "authentic-query", f"/authentic/deposit/{reference}/reference", "application/json") or b""
+    )
+    rig.admin.clock_set(NOON)
+    watch(rig, row["EnterpriseNumber"])
+    rig.run(until="idle")
+    rig.admin.clock_set(SATURDAY_NOON)
+    rig.admin.clear_journal()
+    rig.run(until="idle")
+    assert asked(rig, "legalEntityReferences") == []
+    assert {entry["reference"] for entry in asked(rig, "depositAccountingData")} == {reference}
+
+
+def test_ten_thousand_companies_do_not_hold_up_the_day(make_rig: Callable[..., Rig]) -> None:
+    rig = watching_rig(make_rig, filings_on={YESTERDAY: 20}, latency_ms=50)
+    rig.config.change(
+        {
+            "run": {"concurrency": 2},
+            "nbb": {
+                "authentic": ["references", "json", "xbrl", "pdf"],
+                "products": {"authentic-query": {"calls_per_second": 5.0, "concurrency": 1}},
+            },
+        }
+    )
+    firsts = [f"{9_000_000 + place:08d}" for place in range(10_000)]
+    path = watch(rig, *(f"{first}{check_digits(first):02d}" for first in firsts))
+    with rig.daemon() as daemon:
+        daemon.wait_for("watchlist.read", companies=10_000, added=10_000)
+        daemon.wait_for("day.sealed", timeout_s=20)
+        daemon.wait_for("item.confirmed_empty", count=5)
+        assert daemon.stop().code == 0
+    assert path.exists()
+    rows = [row for key, row in rig.store.items().items() if key.startswith("nbb/enterprises/")]
+    assert len(rows) == 10_000
+    begun = min(entry["started_at"] for entry in rig.journal(product="extract"))
+    done = max(entry["ended_at"] for entry in rig.journal(product="extract"))
+    assert done - begun < 10.0, "a call of the query lane was waited for at each dataset, not more"
 
 
 def test_what_the_zips_of_mirrored_days_bring_is_not_asked_for_once_more(
