@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from filingd import settings as module
 from filingd.core.errors import ConfigError, ExitCode
+from filingd.core.watchlist import Terms
 from filingd.registries.nbb.routes import DEFAULT_OPERATIONS
 from filingd.registries.nbb.rules import NbbRules
 from filingd.settings import Settings, parse
@@ -178,12 +179,17 @@ def test_the_demo_can_take_another_store_and_host() -> None:
         (NBB + "[nbb.paths.extract.json]\npath = '/no/date'\n", "expected a path with one {date} in it"),
         (NBB + "[nbb.paths.extract.json]\naccept = '*/*, a/b'\n", "expected one media type"),
         (NBB + "[nbb.paths.authentic-query.pdf]\npath = '/no/{date}'\n", "expected a path with one {ref} in it"),
-        (NBB.replace("extract", "authentic-query"), "no day can be had by these subscriptions"),
+        (NBB + "[nbb.paths.improved.enterprise]\npath = '/no/{ref}'\n", "expected a path with one {cbe} in it"),
+        (NBB + "[nbb.paths.improved.document]\npath = '/no/{ref}'\n", "one {ref} and one {kind} in it"),
+        (NBB + "[nbb.watch.clients]\ndocuments = ['zip']\n", "nbb.watch.clients.documents[0]"),
+        (NBB + "[nbb.watch.clients]\nlatest = -1\n", "nbb.watch.clients.latest = -1"),
+        (NBB + "[nbb.watch.clients]\nrefresh_interval = 30\n", "it has no unit"),
+        (NBB + "[nbb.watch]\nlatest = 3\n", "nbb.watch.latest"),
         (NBB.replace("since", "improved = ['json']\nsince"), 'nbb.improved = ["json"]: no day can be checked'),
         (NBB.replace("since", "improved = ['pdf']\nsince"), "nbb.improved"),
         (
-            NBB.replace("extract", "improved").replace("since", "improved = []\nsince"),
-            "no day can be had by these subscriptions",
+            NBB.replace("extract", "improved-archive").replace("since", "improved = []\nsince"),
+            "neither a day nor a company can be had by these subscriptions",
         ),
         ("[kvk]\n", "kvk: not yet served by this version"),
         ("[http]\nuser_agent = 'Mozilla/5.0'\n", "say honestly who calls"),
@@ -354,6 +360,25 @@ def test_a_family_of_days_is_wanted_if_a_product_of_it_is_subscribed(
     assert settings.nbb is not None
     assert {family.name for family in settings.nbb.families} == families
     assert tuple(settings.subscriptions) == products
+
+
+@pytest.mark.parametrize("product", ["authentic-query", "improved"])
+def test_companies_may_be_all_that_is_wanted(product: str) -> None:
+    nbb = parse(NBB.replace("extract", product).replace("since", "improved = []\nsince"), FILE).nbb
+    assert nbb is not None
+    assert nbb.families == {}
+    assert nbb.knows_companies
+
+
+def test_each_watchlist_has_terms_of_its_own_and_the_defaults_for_the_rest() -> None:
+    nbb = parse(NBB + "[nbb.watch.clients]\nlatest = 3\n[nbb.watch.'a b']\nimproved = true\n", FILE).nbb
+    assert nbb is not None
+    assert nbb.watch["clients"].terms == Terms(latest=3)
+    assert nbb.watch["a b"].terms == Terms(improved=True)
+    assert nbb.watchlists == FILE.parent / "watchlists"
+    elsewhere = parse(NBB.replace("since", "watchlists = '/srv/lists'\nsince"), FILE).nbb
+    assert elsewhere is not None
+    assert elsewhere.watchlists == Path("/srv/lists")
 
 
 @pytest.mark.parametrize("since", ["0024-01-01", "1969-12-31", "2101-01-01", "9999-12-31"])

@@ -592,6 +592,11 @@ class NbbSettings(_Section, frozen=True, kw_only=True):
         )
 
     @property
+    def knows_companies(self) -> bool:
+        """Whether anything can be asked about the companies of watchlists."""
+        return self.products.authentic_query is not None or self.products.improved is not None
+
+    @property
     def families(self) -> dict[Family, tuple[str, ...]]:
         """The families of days that are wanted and have a subscription, with the datasets that are wanted of each."""
         datasets = {AUTHENTIC: self.authentic, IMPROVED_DATA: self.improved}
@@ -612,10 +617,10 @@ class NbbSettings(_Section, frozen=True, kw_only=True):
                 "products",
                 "no subscription is configured; write [nbb.products.extract] with `keys`, or remove [nbb]",
             )
-        elif not self.families:
+        elif not self.families and not self.knows_companies:
             yield Problem(
                 "products",
-                "no day can be had by these subscriptions; add [nbb.products.extract], or datasets to `improved`",
+                "neither a day nor a company can be had by these subscriptions; add [nbb.products.extract]",
                 written(tuple(self.products.by_name)),
             )
 

@@ -384,6 +384,22 @@ def test_a_refused_key_of_the_query_leaves_the_daily_work_alone(make_rig: Callab
         assert daemon.stop().code == 0
 
 
+def test_companies_can_be_followed_without_any_product_of_days(make_rig: Callable[..., Rig]) -> None:
+    rig = watching_rig(make_rig)
+    rig.config.products = ("authentic-query",)
+    number = a_company(
+        rig, lambda filings: len(filings) >= 3 and any("json" in f["formats"] for f in filings)
+    )
+    truth = documents_served(rig, rig.admin.company(number))
+    rig.config.change({"nbb": {"watch": {"clients": {"documents": ["json", "xbrl", "pdf"]}}}})
+    watch(rig, number)
+    rig.run(until="idle")
+    assert held(rig) == truth
+    assert {entry["product"] for entry in rig.journal()} == {"authentic-query"}
+    said = filingd("status", "--config", str(rig.config.path))
+    assert "companies of watchlists are followed, and nothing else" in said.out
+
+
 def test_without_a_key_of_the_query_nothing_about_companies_is_expected(make_rig: Callable[..., Rig]) -> None:
     rig = watching_rig(make_rig)
     rig.config.products = PRODUCTS
