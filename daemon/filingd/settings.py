@@ -20,18 +20,19 @@ from msgspec import Meta, Struct, field
 
 from filingd import __version__
 from filingd.core import units
-from filingd.core.alarms import Bounds
 from filingd.core.errors import ConfigError
 from filingd.core.layout import MANIFEST_NAME
 from filingd.core.redaction import redact_text
 from filingd.core.watchlist import Terms
 from filingd.registries.nbb.families import AUTHENTIC, FAMILIES, IMPROVED_DATA, Family
-from filingd.registries.nbb.observing import Observer
 from filingd.registries.nbb.routes import AUTHENTIC_QUERY
 from filingd.settings_reader import NamedSections, Problem, Reader, kind_of, section_of, unwrap, written
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from filingd.core.alarms import Bounds
+    from filingd.registries.nbb.observing import Observer
 
 # ------------------------------------------------------------------------------------------ kinds of values
 
@@ -581,6 +582,8 @@ class NbbSettings(_Section, frozen=True, kw_only=True):
     @property
     def observer(self) -> Observer:
         """How days are looked at for alarms."""
+        from filingd.registries.nbb.observing import Observer  # here: few commands ask
+
         return Observer(
             zoneinfo.ZoneInfo(self.timezone),
             self.settles_at,
@@ -699,6 +702,8 @@ class Settings(_Section, frozen=True):
     @property
     def alarm_bounds(self) -> Bounds:
         """From when on something is an alarm."""
+        from filingd.core.alarms import Bounds  # here: few commands ask
+
         if self.nbb is None:
             return Bounds(max_clock_skew_s=self.run.max_clock_skew_s)
         return Bounds(

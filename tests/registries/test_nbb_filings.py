@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from filingd.core.catalogue import ANY_VARIANT, DocumentPlace, Filing, calendar_day
 from filingd.core.model import Member
 from filingd.registries.nbb.filings import filings_in, places_in
-from filingd.registries.nbb.payloads import KNOWN_FIELDS, PayloadError, folded
+from filingd.registries.nbb.models import folded
+from filingd.registries.nbb.payloads import KNOWN_FIELDS, PayloadError
 
 ROW: dict[str, Any] = {
     "ReferenceNumber": "2026-00999001", "DepositDate": "2026-06-24",

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from filingd.core.model import Answer, Nothing, ResponseHead
+from filingd.registries.nbb.models import folded
 from filingd.registries.nbb.payloads import (
     KNOWN_FIELDS,
     PayloadError,
@@ -21,7 +22,6 @@ from filingd.registries.nbb.payloads import (
     documents_in,
     file_count,
     filings_of,
-    folded,
     is_pdf_only,
     reference_of,
     strangers_in,

@@ -11,7 +11,7 @@ import os
 import sys
 import time
 import zoneinfo
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -115,32 +115,38 @@ def expected_days(settings: Settings, now: float) -> dict[str, dt.date]:
     return {f"{family.path}/{day.isoformat()}": day for family in settings.nbb.families for day in days}
 
 
-def known_days(settings: Settings, reader: ManifestReader, now: float, first: dt.date | None) -> list[Day]:
+class Wanted(NamedTuple):
+    """The days the configuration wants: all of them, those the manifest knows, and a look at the wanted items of one."""
+
+    expected: Mapping[str, dt.date]
+    groups: Sequence[Group]
+    items_of: Callable[[str], Sequence[Item]]
+
+
+def wanted_days(settings: Settings, reader: ManifestReader, now: float) -> Wanted:
+    """What is wanted at an instant; the manifest is asked once for each thing."""
+    from filingd.cli.standing import wanted_items
+
+    expected = expected_days(settings, now)
+    families = settings.nbb.families if settings.nbb else {}
+    datasets_of = {family.path: datasets for family, datasets in families.items()}
+
+    @functools.cache
+    def items_of(group: str) -> Sequence[Item]:
+        return wanted_items(reader.group_items(group), datasets_of.get(group.rpartition("/")[0], ()))
+
+    groups = [group for group in reader.groups("") if group.key in expected]
+    return Wanted(expected, groups, items_of)
+
+
+def known_days(settings: Settings, wanted: Wanted, now: float, first: dt.date | None) -> list[Day]:
     """All days that the configuration wants, judged by the datasets it wants, from `first` on."""
     from filingd.cli.coverage import Proof, days_of
 
     nbb = settings.nbb
     proof = Proof(nbb.empty_confirmations, nbb.empty_interval_s) if nbb else Proof(2, 6 * 3600.0)
-    wanted = expected_days(settings, now)
-    groups, items_of = wanted_groups(settings, reader, now)
-    days = days_of(groups, items_of, wanted, now, proof)
+    days = days_of(wanted.groups, wanted.items_of, wanted.expected, now, proof)
     return [day for day in days if first is None or day.day >= first]
-
-
-def wanted_groups(
-    settings: Settings, reader: ManifestReader, now: float
-) -> tuple[list[Group], Callable[[str], Sequence[Item]]]:
-    """The days the configuration wants, as far as the manifest knows them, and a look at the wanted items of one."""
-    from filingd.cli.standing import wanted_items
-
-    wanted = expected_days(settings, now)
-    families = settings.nbb.families if settings.nbb else {}
-    datasets_of = {family.path: datasets for family, datasets in families.items()}
-
-    def items_of(group: str) -> Sequence[Item]:
-        return wanted_items(reader.group_items(group), datasets_of.get(group.rpartition("/")[0], ()))
-
-    return [group for group in reader.groups("") if group.key in wanted], functools.cache(items_of)
 
 
 def days_at(settings: Settings, now: float) -> list[Day]:
@@ -150,10 +156,12 @@ def days_at(settings: Settings, now: float) -> list[Day]:
         StoreError: there is no manifest, or it cannot be read.
     """
     with opened_manifest(settings) as reader:
-        return known_days(settings, reader, now, None)
+        return known_days(settings, wanted_days(settings, reader, now), now, None)
 
 
-def report_of(settings: Settings, reader: ManifestReader, days: Sequence[Day], now: float) -> StatusReport:
+def report_of(
+    settings: Settings, reader: ManifestReader, wanted: Wanted, days: Sequence[Day], now: float
+) -> StatusReport:
     """Everything the command tells, as one value."""
     from filingd.cli import status_report as told
 
@@ -170,7 +178,7 @@ def report_of(settings: Settings, reader: ManifestReader, days: Sequence[Day], n
             keep_free_bytes=store.keep_free_bytes,
         ),
         daemon=daemon,
-        alarms=_alarms(settings, reader, now, is_daemon_running=daemon.pid is not None),
+        alarms=_alarms(settings, reader, wanted, now, is_daemon_running=daemon.pid is not None),
         coverage=_families(days),
         lanes=[_lane(name, settings, reader, now) for name in _lane_names(settings, reader)],
         companies=followed_companies(reader, now),
@@ -192,15 +200,16 @@ def _daemon(settings: Settings) -> Any:
     return DaemonReport(holder.pid if holder else None, holder.purpose if holder else None)
 
 
-def _alarms(settings: Settings, reader: ManifestReader, now: float, *, is_daemon_running: bool) -> list[Any]:
+def _alarms(
+    settings: Settings, reader: ManifestReader, wanted: Wanted, now: float, *, is_daemon_running: bool
+) -> list[Any]:
     from filingd.cli.standing import standing_alarms
     from filingd.cli.status_report import AlarmReport
 
-    groups, items_of = wanted_groups(settings, reader, now)
     configured = _products(settings)
     lanes = {name: state for name, state in reader.lane_states().items() if name in configured}
     standing = standing_alarms(
-        settings, reader, groups, items_of, lanes, now, is_daemon_running=is_daemon_running
+        settings, reader, wanted.groups, wanted.items_of, lanes, now, is_daemon_running=is_daemon_running
     )
     return [
         AlarmReport(alarm.kind, alarm.subject, alarm.since_at, alarm.detail, alarm.remedy)
@@ -285,8 +294,9 @@ def status_lines(settings: Settings, now: float, first: dt.date | None = None, *
 
 def _looked(settings: Settings, now: float, first: dt.date | None) -> tuple[StatusReport, list[Day]]:
     with opened_manifest(settings) as reader:
-        days = known_days(settings, reader, now, first)
-        return report_of(settings, reader, days, now), days
+        wanted = wanted_days(settings, reader, now)
+        days = known_days(settings, wanted, now, first)
+        return report_of(settings, reader, wanted, days, now), days
 
 
 def _text_lines(settings: Settings, report: StatusReport, days: Sequence[Day], *, colour: bool) -> list[str]:

@@ -14,6 +14,7 @@ import msgspec
 
 from filingd.core.catalogue import ANY_VARIANT, DocumentPlace, Filing
 from filingd.registries.nbb.enterprises import enterprise_number
+from filingd.registries.nbb.models import folded
 from filingd.registries.nbb.payloads import (
     AUTHENTIC_DATA,
     CONVERTED,
@@ -21,7 +22,6 @@ from filingd.registries.nbb.payloads import (
     EXTRACTED,
     KNOWN_FIELDS,
     PayloadError,
-    folded,
     reference_of,
 )
 

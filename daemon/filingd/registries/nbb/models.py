@@ -1,4 +1,5 @@
-"""The models of annual accounts (NBB reference, sections 7.2 and 15.3), as data. Others are told, and stored all the same."""
+"""How fields are compared, and the models of annual accounts (NBB reference, sections 7.1, 7.2 and 15.3) as data. Models that are
+not in the table are told, and stored all the same."""
 
 from __future__ import annotations
 
@@ -19,3 +20,8 @@ KNOWN_MODELS = STANDARD | CONSOLIDATED | OTHER
 def model_of(model_type: str) -> str:
     """The model in a model type, in small letters: `m02` of `m02-f-p`."""
     return model_type.partition("-")[0].lower()
+
+
+def folded(key: str) -> str:
+    """A key without case and underscores."""
+    return key.replace("_", "").lower()

@@ -14,8 +14,7 @@ from filingd.registries.nbb.emptiness import (
     MISSING_THOUGH_LISTED,
     NOTHING_ON_A_WORKING_DAY,
 )
-from filingd.registries.nbb.models import KNOWN_MODELS
-from filingd.registries.nbb.payloads import folded
+from filingd.registries.nbb.models import KNOWN_MODELS, folded
 from filingd.registries.nbb.timeline import NOT_PUBLISHED_YET, REFERENCES, WAITS_FOR_ARCHIVE, day_of
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from filingd.core.errors import FilingdError
-from filingd.registries.nbb.models import model_of
+from filingd.registries.nbb.models import folded, model_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -45,11 +45,6 @@ _LABEL_ENDS = {"ocr-authentic": EXTRACTED, "euro-authentic": CONVERTED, "correct
 
 class PayloadError(FilingdError):
     """A member of a references zip is not what it should be."""
-
-
-def folded(key: str) -> str:
-    """A key without case and underscores."""
-    return key.replace("_", "").lower()
 
 
 def reference_of(member_name: str) -> str | None:
