@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import json
 import subprocess
@@ -13,11 +14,13 @@ import jsonschema
 import pytest
 
 from filingd import app
+from filingd.adapters.lock import StoreLock
 from filingd.adapters.manifest_commands import ManifestWriter
 from filingd.cli import coverage, status_report
 from filingd.cli.coverage import DayState, Proof
 from filingd.cli.root import run
 from filingd.cli.status import expected_days, status_lines
+from filingd.core import alarms
 from filingd.core.errors import ExitCode
 from filingd.core.limits import LaneState
 from filingd.core.model import Change, Group, Holding, Item, State, group_of, leaf_of
@@ -410,3 +413,88 @@ def test_three_years_of_days_make_one_row_a_month(make_stage: Callable[[str], St
     assert len(rows) == 37
     assert max(map(len, rows)) <= 80
     assert "  S  1096  sealed: complete and verified" in lines
+
+
+# ------------------------------------------------------------------------------------------ alarms
+
+
+def _closed_lane(stage: Stage) -> None:
+    stage.sealed("2026-11-19")
+    state = LaneState(
+        "nbb/extract", park_reason="keys_refused", blocks=2, parked_until_at=NOW + 240, parked_for_s=300.0
+    )
+    stage.writer.save_lane(state)
+
+
+def test_standing_alarms_come_first_with_their_remedy_and_only_a_check_ends_with_one(
+    stage: Stage, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _closed_lane(stage)
+    assert (stage.run(), stage.run("--check")) == (ExitCode.OK, ExitCode.FAILED)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[2] == "alarms: 1"
+    assert lines[3].startswith(
+        "  ! lane_blocked, nbb/extract, since 2026-11-20 10:59 UTC: the registry refused every key"
+    )
+    assert "filingd doctor" in lines[4]
+    assert stage.run("--check", "--json") == ExitCode.FAILED
+    (alarm,) = json.loads(capsys.readouterr().out)["alarms"]
+    assert (alarm["kind"], alarm["subject"], alarm["since_at"]) == ("lane_blocked", "nbb/extract", NOW - 60)
+
+
+def test_a_lane_that_is_not_configured_any_more_is_no_alarm(stage: Stage) -> None:
+    stage.sealed("2026-11-19")
+    stage.writer.save_lane(
+        LaneState("nbb/improved", park_reason="keys_refused", blocks=2, parked_until_at=NOW + 9)
+    )
+    assert stage.run("--check") == ExitCode.OK
+
+
+def test_without_an_alarm_nothing_is_said_of_any(stage: Stage, capsys: pytest.CaptureFixture[str]) -> None:
+    stage.sealed("2026-11-19")
+    assert stage.run("--check") == ExitCode.OK
+    assert "alarms:" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("is_running", [True, False])
+def test_what_only_a_daemon_knows_is_believed_while_one_runs(
+    stage: Stage, capsys: pytest.CaptureFixture[str], is_running: bool
+) -> None:
+    stage.sealed("2026-11-19")
+    skew = alarms.Alarm(
+        "clock_skew", "clock", NOW - 60, "this machine's clock is 3600 s behind the registry's"
+    )
+    (stage.store / "alarms.json").write_text(alarms.told_text([alarms.Told(skew, NOW - 60)]))
+    lock = StoreLock(stage.store, started_at=NOW) if is_running else contextlib.nullcontext()
+    with lock:
+        assert stage.run("--check", "--json") == (ExitCode.FAILED if is_running else ExitCode.OK)
+    told = json.loads(capsys.readouterr().out)["alarms"]
+    assert [each["kind"] for each in told] == (["clock_skew"] if is_running else [])
+
+
+def test_since_when_an_alarm_stands_is_what_the_daemon_said_first(
+    stage: Stage, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _closed_lane(stage)
+    first = alarms.Alarm("lane_blocked", "nbb/extract", NOW - 9 * HOUR_S, "no")
+    (stage.store / "alarms.json").write_text(alarms.told_text([alarms.Told(first, NOW - 60)]))
+    stage.run("--json")
+    (alarm,) = json.loads(capsys.readouterr().out)["alarms"]
+    assert alarm["since_at"] == NOW - 9 * HOUR_S
+
+
+def test_many_alarms_are_cut_in_the_text_and_whole_in_the_json(
+    stage: Stage, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(1, 19):
+        day = f"2026-11-{number:02}"
+        stage.writer.save_groups(
+            [Group(f"nbb/authentic/{day}", NOW - 30 * 86_400.0, None, NOW, ("json: due",))]
+        )
+        stage.writer.record([Change(None, item(day, attempts=1))])
+    stage.run()
+    out = capsys.readouterr().out
+    assert out.count("  ! day_open") == 10
+    assert "… and 7 more (all of them: filingd status --json)" in out
+    stage.run("--json")
+    assert len(json.loads(capsys.readouterr().out)["alarms"]) == 17
