@@ -505,7 +505,7 @@ def watched_by(settings: Settings, registry: Registry) -> WatchlistFolder:
 
 
 async def _opened_catalogue(settings: Settings, manifest: Manifest, begins_anew: bool) -> Catalogue:
-    """The catalogue without what was forgotten."""
+    """The catalogue without what was forgotten; with an enterprise whose traces are still to be erased, as it tells of them."""
     from filingd.adapters import catalogue_schema
     from filingd.adapters.catalogue import SqliteCatalogue
     from filingd.core.forgetting import forgotten_by
@@ -513,7 +513,8 @@ async def _opened_catalogue(settings: Settings, manifest: Manifest, begins_anew:
     path = settings.store.path / CATALOGUE_NAME
     if begins_anew:
         await asyncio.to_thread(catalogue_schema.remove, path)
-    return await SqliteCatalogue.open(path, forgotten=forgotten_by(await manifest.tombstones()))
+    tombstones = [one for one in await manifest.tombstones() if one.erased_at or not one.is_enterprise]
+    return await SqliteCatalogue.open(path, forgotten=forgotten_by(tombstones))
 
 
 # ------------------------------------------------------------------------------------------ upkeep

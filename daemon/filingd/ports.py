@@ -687,8 +687,10 @@ class Registry(Protocol):
         ...
 
     def scrub(self, key: str, forgotten: Forgotten) -> Scrub | None:
-        """What of a body of an item is forgotten; None if none of its bodies can hold anything of it, or it goes as a
-        whole."""
+        """What of a body of an item is forgotten; None if none of its bodies can hold anything of several filings.
+
+        Of an item that goes as a whole it tells what else is found to be forgotten.
+        """
         ...
 
     def recheck_at(self, item: Item, after_at: float) -> float | None:

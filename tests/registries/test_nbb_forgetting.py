@@ -174,3 +174,10 @@ def test_what_cannot_be_read_is_judged_by_what_can_be_seen_of_it() -> None:
     assert (documents.is_hidden_in("zip"), records.is_hidden_in("zip"), records.is_hidden_in("html")) == (
         False, True, False,
     )  # fmt: skip
+
+
+def test_all_records_of_an_answer_about_a_forgotten_enterprise_are_its_own() -> None:
+    made = scrub(f"nbb/enterprises/{FIRM}/references", OF_FIRM)
+    assert made is not None
+    made.document(json.dumps([record(number=None), record(OTHER, number="0202239951")]).encode())
+    assert set(made.found) == {REF, OTHER}

@@ -32,6 +32,7 @@ _PAGE = 500
 _MEMBERS_AT_ONCE = 5_000  # what is held of contributions at a time
 _PARKED_AT_ONCE = 1_000
 _TROUBLE_PAUSE_S = 15.0
+_OPEN_LOOK_S = 0.1
 _TROUBLE_TOLD_EVERY_S = 3600.0
 _TROUBLES = (CatalogueDamagedError, DiskFullError, DiskFaultError, UnavailableError)  # `run` meets them, too
 
@@ -65,11 +66,14 @@ class Indexer:
         self._wake = asyncio.Event()
         self._trouble_told_s: float | None = None
         self._is_in_trouble = False
+        self._is_running = False
         self._catalogue: Catalogue | None = None  # while it is open
         self.bury: Callable[[Iterable[str]], Awaitable[None]] | None = None  # has more forgotten
 
     async def forget(self, forgotten: Forgotten) -> Sequence[str]:
-        """As `ports.Catalogue.forget`; one that is not open, or in trouble, is opened without what was forgotten."""
+        """As `ports.Catalogue.forget`, as soon as it is open; one that is in trouble is opened without what was forgotten."""
+        while self._is_running and self._catalogue is None and not self._is_in_trouble:
+            await self._clock.sleep(_OPEN_LOOK_S)
         if self._catalogue is None:
             return ()
         with contextlib.suppress(*_TROUBLES):
@@ -95,6 +99,13 @@ class Indexer:
 
     async def run(self) -> None:
         """Follow the feed until cancelled."""
+        self._is_running = True
+        try:
+            await self._keep()
+        finally:
+            self._is_running = False
+
+    async def _keep(self) -> None:
         begins_anew = False
         while True:
             try:

@@ -117,6 +117,7 @@ class TraceHunt:
     async def _forget_row(self, item: Item | None) -> None:
         if item is None:
             return
+        await self._learn(item.key, self._registry.target(item.key))
         if not self._is_dry:
             await self._eraser.forget_item(item, self._tally)
             return
@@ -172,6 +173,7 @@ class TraceHunt:
         size_bytes = await self._store.size_bytes(path)
         if size_bytes is None:
             return
+        await self._learn(key, path)
         if self._is_dry:
             if is_older or key not in self._tally.keys:  # else it was counted by its row
                 self._count_whole(key, size_bytes)
@@ -191,6 +193,13 @@ class TraceHunt:
         traces = await self._store.traces(path, scrub)
         await self._note(scrub)
         return traces is not None
+
+    async def _learn(self, key: str, path: str) -> None:
+        """What a body that goes as a whole tells of others that go: afterwards nobody could ask it."""
+        scrub = self._registry.scrub(key, self._new)
+        if scrub is not None:
+            await self._store.traces(path, scrub)
+            await self._note(scrub)
 
     async def _count_traces(self, key: str, path: str, scrub: Scrub | None, *, is_older: bool) -> None:
         traces = await self._store.traces(path, scrub) if scrub is not None else None

@@ -57,8 +57,9 @@ def scrub(key: str, forgotten: Forgotten) -> Scrub | None:
         return None
     if day := _OF_DAY.fullmatch(key):
         return NbbScrub(forgotten, has_records=day["dataset"] == REFERENCES)
-    lists_records = _OF_ENTERPRISE.fullmatch(key) or key.startswith(f"{RECORDS}/")
-    return NbbScrub(forgotten, has_records=True) if lists_records else None
+    if enterprise := _OF_ENTERPRISE.fullmatch(key):
+        return NbbScrub(forgotten, has_records=True, owner=enterprise["number"])
+    return NbbScrub(forgotten, has_records=True) if key.startswith(f"{RECORDS}/") else None
 
 
 class _Left(NamedTuple):
@@ -68,9 +69,11 @@ class _Left(NamedTuple):
 
 
 class NbbScrub:
-    """See `core.forgetting.Scrub`. `has_records` says that there are records of filings in the body, in JSON."""
+    """See `core.forgetting.Scrub`. `has_records` says that there are records of filings in the body, in JSON; `owner` of which
+    enterprise all of them are, whether they say so or not."""
 
-    def __init__(self, forgotten: Forgotten, *, has_records: bool) -> None:
+    def __init__(self, forgotten: Forgotten, *, has_records: bool, owner: str | None = None) -> None:
+        self._owner = owner
         self._forgotten = forgotten
         self._has_records = has_records
         self._found: set[str] = set()
@@ -123,7 +126,7 @@ class NbbScrub:
             return None
         gone = set()
         for filing in filings:
-            if filing.enterprise in self._forgotten.enterprises:
+            if not self._forgotten.enterprises.isdisjoint({filing.enterprise, self._owner}):
                 self._note(filing.reference)
                 gone.add(filing.row)
             elif filing.reference in self._forgotten.references:
