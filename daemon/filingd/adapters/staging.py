@@ -326,13 +326,13 @@ class StagedBody:
         if edit is None:
             return None
         disk, clean = self._shop.disk, clean_of(self._path)
-        raw = self._fd
         try:
             disk.syscalls.unlink(part_record_of(self._path))  # what is left must never be gone on with
         except FileNotFoundError:
             pass
         except OSError as exc:
             raise translated(exc, "stage", self._path) from exc
+        raw, self._fd = self._fd, -1
         try:
             self._fd = disk.syscalls.open(clean, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
             report = self._take(edit)
