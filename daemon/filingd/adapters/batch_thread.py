@@ -59,9 +59,10 @@ class BatchWorker(Protocol):
 
 
 class BatchThread:
-    """Queues calls from one event loop to one worker."""
+    """Queues calls from one event loop to one worker. The thread's name is that of what it works for, such as manifest-writer."""
 
     def __init__(self, name: str, worker: BatchWorker, idle_after_s: float) -> None:
+        self._name = name
         self._worker = worker
         self._idle_after_s = idle_after_s
         self._loop = asyncio.get_running_loop()
@@ -87,7 +88,7 @@ class BatchThread:
             StoreError: the thread was told to end.
         """
         if self._closing:
-            raise StoreError("The manifest is closed: filingd is stopping.")
+            raise StoreError(f"The {self._name} is closed: filingd is stopping.")
         return self._take(kind, argument)
 
     async def close(self) -> None:

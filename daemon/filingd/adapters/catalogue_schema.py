@@ -14,12 +14,12 @@ import contextlib
 import sqlite3
 from typing import TYPE_CHECKING, NamedTuple
 
+from filingd.adapters.sqlite_faults import SqliteFaults
 from filingd.adapters.sqlite_read_only import connect_read_only
 from filingd.core.catalogue import CatalogueDamagedError
-from filingd.core.errors import DiskFaultError, DiskFullError, FilingdError, StoreError, UnavailableError
+from filingd.core.errors import DiskFaultError, StoreError, UnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 APPLICATION_ID = 0x66696C63  # "filc"
@@ -236,47 +236,8 @@ def _begin(connection: sqlite3.Connection, *, with_name_index: bool) -> None:
 # ------------------------------------------------------------------------------------------------- faults
 
 _REMADE = "It is made anew from the stored files at the next start of `filingd run`; no download is needed."
-_FAULTS: Mapping[int, tuple[type[FilingdError], str, str]] = {
-    sqlite3.SQLITE_FULL: (DiskFullError, "has no room to be written", "Free some space."),
-    sqlite3.SQLITE_IOERR: (DiskFaultError, "met a disk error", "Check the disk and its file system."),
-    sqlite3.SQLITE_READONLY: (
-        DiskFaultError,
-        "cannot be written",
-        "Check its owner, its mode and the mount.",
-    ),
-    sqlite3.SQLITE_CANTOPEN: (
-        DiskFaultError,
-        "cannot be opened",
-        "Check that its folder exists and its mode.",
-    ),
-    sqlite3.SQLITE_PERM: (DiskFaultError, "may not be used by this user", "Check its owner and mode."),
-    sqlite3.SQLITE_NOTADB: (CatalogueDamagedError, "is not a database", _REMADE),
-    sqlite3.SQLITE_CORRUPT: (CatalogueDamagedError, "is damaged", _REMADE),
-    sqlite3.SQLITE_BUSY: (
-        UnavailableError,
-        "is being written by another process and did not become free in time",
-        "Wait until the other filingd command has ended, then try again.",
-    ),
-}  # primary result codes, https://sqlite.org/rescode.html
-_UNEXPECTED = (StoreError, "could not be used", "This is a defect in filingd: please report it.")
+# A damage is marked, so that the next opening begins anew.
+_FAULTS = SqliteFaults("catalogue", CatalogueDamagedError, _REMADE, UnavailableError, mark_damaged)
 
-
-def translate(error: sqlite3.Error, path: Path) -> FilingdError:
-    """The error an operator sees for one of SQLite's; a damage is marked, so that the next opening begins anew."""
-    primary = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    kind, finding, remedy = _FAULTS.get(primary, _UNEXPECTED)
-    if kind is CatalogueDamagedError:
-        mark_damaged(path)
-    name = getattr(error, "sqlite_errorname", type(error).__name__)
-    told = kind(f"The catalogue {path} {finding} ({name}: {error}). {remedy}")
-    told.__cause__ = error
-    return told
-
-
-@contextlib.contextmanager
-def translated(path: Path) -> Iterator[None]:
-    """Turn SQLite's errors into ours."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        raise translate(error, path) from error
+translate = _FAULTS.translate
+translated = _FAULTS.translated
