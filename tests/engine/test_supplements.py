@@ -12,7 +12,7 @@ from engine.rig import GROUP, EngineRig, book
 from fakes.http import Reply
 from fakes.registry import FakeRegistry
 from filingd.core import events
-from filingd.core.model import Nothing, State
+from filingd.core.model import Item, Nothing, State
 from filingd.engine.rebuild import Rebuilder
 from filingd.engine.supervisor import Until
 from filingd.engine.supplements import Supplements
@@ -68,6 +68,17 @@ async def test_what_is_proven_not_to_be_had_is_settled_too() -> None:
     rig = EngineRig(registry)
     await rig.run(Until.SEALED)
     assert rig.row(ANNEX[1]).state is State.EMPTY
+
+
+async def test_what_was_given_up_because_nobody_else_wanted_it_is_wanted_again() -> None:
+    rig = EngineRig(needy_registry(*ANNEX))
+    rig.manifest.rows[ANNEX[0]] = Item(ANNEX[0], "lib/cellar", State.ABSENT, 9, None, reason="not_wanted")
+    await rig.run(Until.SEALED)
+    row = rig.row(ANNEX[0])
+    assert (row.state, row.lane, row.reason) == (State.STORED, "lib/desk", None)
+    (wanted,) = rig.log.of(events.ITEMS_WANTED, group=GROUP)
+    assert wanted["count"] == 3
+    rig.check_agreement()
 
 
 async def test_after_a_restart_nothing_that_came_is_asked_for_again() -> None:

@@ -290,7 +290,7 @@ class FakeScrub:
 
 
 def _is_settled(item: Item | None) -> bool:
-    return item is not None and item.state in FINISHED_STATES
+    return item is not None and item.state in FINISHED_STATES - {State.ABSENT}
 
 
 def _verdict_of(answer: Answer, now: float) -> Verdict:

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from filingd.core import events, layout, seal, steps
 from filingd.core.errors import DiskFaultError, DiskFullError, FilingdError
+from filingd.core.forgetting import FORGOTTEN_REASON
 from filingd.core.lifecycle import Event, next_state
 from filingd.core.model import (
     FINISHED_STATES,
@@ -168,14 +169,18 @@ class Reconciler:
         wanted = {item.key: item for item in judgement.wants}
         self._supplements.expect(group, wanted)  # before looking: what is settled from now on is not missed
         known = await self._manifest.items(wanted) if wanted else {}
-        new = [Change(None, item) for key, item in wanted.items() if key not in known]
+        new = [
+            _wanted_again(known.get(key), item)
+            for key, item in wanted.items()
+            if _is_to_be_made(known.get(key))
+        ]
         for start in range(0, len(new), _CHUNK):
             await record_what_stands(self._manifest, new[start : start + _CHUNK], self._log)
         if new:
             self._log.info(events.ITEMS_WANTED, group=group, count=len(new), first=new[0].item.key)
             self._on_scheduled()
         for key, item in known.items():
-            if item.state in FINISHED_STATES:
+            if item.state in FINISHED_STATES and not _is_to_be_made(item):
                 self.note_settled(key)
 
     async def _doubt(self, twin: str, group: str) -> None:
@@ -283,3 +288,16 @@ class Reconciler:
         if changes:
             await record_what_stands(self._manifest, changes, self._log)
             self._on_scheduled()
+
+
+def _is_to_be_made(known: Item | None) -> bool:
+    """Whether an item that a group needs is not there, or was given up because nobody else wanted it any more."""
+    return known is None or (known.state is State.ABSENT and known.reason != FORGOTTEN_REASON)
+
+
+def _wanted_again(known: Item | None, wanted: Item) -> Change:
+    if known is None:
+        return Change(None, wanted)
+    again = replace(known, state=next_state(known.state, Event.RETRIED), lane=wanted.lane, priority=wanted.priority,
+                    due_at=wanted.due_at, reason=None, attempts=0)  # fmt: skip
+    return Change(known.state, again)
