@@ -193,6 +193,28 @@ def test_a_company_that_never_filed_is_known_to_be_empty_and_asked_again_in_time
     assert rig.journal() == []
 
 
+def test_after_the_interval_a_company_is_asked_about_again_and_the_same_rows_are_no_new_version(
+    make_rig: Callable[..., Rig],
+) -> None:
+    rig = watching_rig(make_rig)
+    number = a_company(rig, lambda filings: len(filings) >= 6)
+    rig.config.change({"nbb": {"watch": {"clients": {"documents": [], "refresh_interval": "2 d"}}}})
+    watch(rig, number)
+    rig.run(until="idle")
+    before = references_of(rig, number)
+    rig.admin.clear_journal()
+    rig.admin.clock_set("2026-11-22T12:45")
+    daemon = rig.run(until="idle")
+    assert len(asked(rig, "legalEntityReferences")) == 1
+    key = f"nbb/enterprises/{number}/references"
+    assert daemon.lines("item.unchanged", key=key)
+    row = rig.store.items()[key]
+    assert (row.state, row.version) == ("stored", 1)
+    assert row.due_at is not None
+    assert row.due_at - rig.admin.clock() == pytest.approx(2 * 86_400, abs=120)
+    assert references_of(rig, number) == before
+
+
 # ------------------------------------------------------------------------------------------------- a new filing
 
 
