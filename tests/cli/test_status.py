@@ -498,3 +498,17 @@ def test_many_alarms_are_cut_in_the_text_and_whole_in_the_json(
     assert "… and 7 more (all of them: filingd status --json)" in out
     stage.run("--json")
     assert len(json.loads(capsys.readouterr().out)["alarms"]) == 17
+
+
+def test_every_family_that_is_subscribed_has_all_of_its_days(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, "2026-11-10")
+    stage.config.write_text(
+        stage.config.read_text() + '[nbb.products.improved]\nkeys = ["env:FILINGD_TEST_IMPROVED"]\n'
+    )
+    expected = expected_days(load(stage.config), NOW)
+    counts = {
+        family: sum(key.startswith(f"nbb/{family}/") for key in expected)
+        for family in ("authentic", "improved")
+    }
+    assert counts == {"authentic": 10, "improved": 10}
+    stage.writer.close()
