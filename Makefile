@@ -49,7 +49,7 @@ bench: setup
 
 soak: setup
 	FILINGD_SOAK_KILLS=$${FILINGD_SOAK_KILLS:-3000} $(BIN)/python -m pytest tests/crash -q
-	FILINGD_ARCHIVE_DAYS=$${FILINGD_ARCHIVE_DAYS:-1096} $(BIN)/python -m pytest tests/e2e/test_years_of_archive.py -q
+	FILINGD_ARCHIVE_DAYS=$${FILINGD_ARCHIVE_DAYS:-1080} $(BIN)/python -m pytest tests/e2e/test_years_of_archive.py -q
 
 # The lock files carry hashes and no index host; any index that serves these very files will do.
 lock:

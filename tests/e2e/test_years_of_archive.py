@@ -1,6 +1,7 @@
 """Both families over a long time, nearly all of it through the archives: no day is missing, and all of it is what was served.
 
-`FILINGD_ARCHIVE_DAYS` says how many days (default 90; `make soak` wants three years).
+`FILINGD_ARCHIVE_DAYS` says how many days (default 90; `make soak` wants three years, but for the
+last days: whether a day without anything is empty cannot be told where the archive may just have let go of it).
 """
 
 from __future__ import annotations
