@@ -7,9 +7,11 @@ import datetime as dt
 import functools
 import os
 import signal
+import sys
+import time
 import zlib
 import zoneinfo
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -27,7 +29,15 @@ from filingd.registries.nbb.routes import AUTHENTIC_QUERY, DEFAULT_OPERATIONS, I
 from filingd.registries.nbb.rules import NbbRules
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
+    from collections.abc import (
+        AsyncIterator,
+        Awaitable,
+        Callable,
+        Collection,
+        Iterable,
+        Iterator,
+        Mapping,
+    )
     from pathlib import Path
 
     from filingd.adapters.lock import StoreLock
@@ -65,6 +75,7 @@ if TYPE_CHECKING:
     )
     from filingd.settings import NbbSettings, ProductSettings, Settings
 
+_LOCK_LOOK_S = 0.25
 KILL_VARIABLE = "FILINGD_KILL_AT"  # a crash rehearsal; see adapters.steps
 
 
@@ -803,10 +814,40 @@ def run(settings: Settings, options: RunOptions) -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a reload before anything was read is done already
     registry, clock = registry_of(settings), clock_for(options.rehearse_at)
     with (
-        locked_store(settings, clock),
+        _outlasting_commands(locked_store(settings, clock), settings.store.path),
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
     ):
         runner.run(_serve(settings, options, registry, clock))
+
+
+@contextmanager
+def _outlasting_commands(lock: StoreLock, store: Path) -> Iterator[None]:
+    """Take the lock; while a command has it, such as `filingd doctor`, wait: a service that is started just then must not stay
+    down because of it."""
+    from filingd.adapters.lock import RUN_PURPOSE, lock_holder
+
+    waits_for: int | None = None
+    while not _is_acquired(lock):
+        holder = lock_holder(store)
+        if holder is None or holder.purpose == RUN_PURPOSE:
+            lock.acquire()  # says who has it, unless it was let go just now
+            break
+        if holder.pid != waits_for:
+            waits_for = holder.pid
+            sys.stderr.write(f"filingd: waiting for {holder.purpose} (pid {holder.pid}) to end.\n")
+        time.sleep(_LOCK_LOOK_S)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _is_acquired(lock: StoreLock) -> bool:
+    try:
+        lock.acquire()
+    except StoreLockedError:
+        return False
+    return True
 
 
 async def _serve(settings: Settings, options: RunOptions, registry: Registry, clock: Clock) -> None:

@@ -86,6 +86,14 @@ def test_the_feed_of_a_rebuilt_manifest_tells_all_that_is_there_with_numbers_tha
     assert {row[1:] for row in after[1:]} == {row[1:] for row in before[1:]}
 
 
+def test_a_rebuilt_manifest_remembers_how_far_hooks_have_come(mirror: Mirror) -> None:
+    with sqlite3.connect(mirror.store.root / "manifest.db") as connection:
+        connection.execute("INSERT INTO cursors VALUES ('hooks.on_sealed', 3)")
+    assert mirror.run("manifest", "rebuild").code == 0
+    with sqlite3.connect(mirror.store.root / "manifest.db") as connection:
+        assert connection.execute("SELECT * FROM cursors").fetchall() == [("hooks.on_sealed", 3)]
+
+
 def test_a_manifest_that_is_no_database_is_replaced_and_kept_beside_the_new_one(mirror: Mirror) -> None:
     manifest = mirror.store.root / "manifest.db"
     before = told(mirror.store)

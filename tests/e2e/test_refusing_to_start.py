@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from e2e.rig import YESTERDAY
+from filingd.adapters.lock import StoreLock
+from support.daemon import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -130,3 +132,18 @@ def test_a_second_daemon_is_refused_and_writes_nothing_into_the_log_of_the_first
         assert daemon.stop().code == 0
         assert [line["pid"] for line in daemon.lines("daemon.started")] == [daemon.process.pid]
         assert daemon.lines("daemon.failed") == []
+
+
+def test_a_daemon_waits_for_a_command_that_has_the_store_and_then_begins(
+    make_rig: Callable[..., Rig],
+) -> None:
+    rig = make_rig(since=YESTERDAY)
+    rig.store.root.mkdir(parents=True, exist_ok=True)
+    lock = StoreLock(rig.store.root, started_at=0.0, purpose="filingd doctor")
+    lock.acquire()
+    with rig.daemon(until="sealed") as daemon:
+        wait_until(lambda: "waiting for filingd doctor" in daemon.said(), "word about the command")
+        assert daemon.is_alive
+        lock.release()
+        assert daemon.wait().code == 0
+    assert rig.store.sealed_days() == [YESTERDAY]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from msgspec.structs import replace
@@ -13,7 +13,7 @@ from fakes.http import Reply
 from fakes.registry import FakeRegistry
 from filingd.core import events
 from filingd.core.catalogue import CatalogueDamagedError, Contribution, Filing, Source
-from filingd.core.errors import DiskFullError, StoreError
+from filingd.core.errors import DiskFaultError, DiskFullError, StoreError
 from filingd.core.feed import FeedEvent, FeedKind
 from filingd.core.model import Change, State
 from filingd.core.tombstones import Tombstone
@@ -21,7 +21,7 @@ from filingd.engine.supervisor import Until
 from support.zips import made_zip
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from filingd.core.model import Request
     from filingd.ports import Catalogue
@@ -260,3 +260,41 @@ async def test_the_catalogue_is_closed_when_the_run_ends() -> None:
     rig.catalogue.close = note  # type: ignore[method-assign]
     await rig.run()
     assert closed == [True]
+
+
+async def test_a_body_that_could_not_be_read_is_read_later_and_told_once() -> None:
+    rig = EngineRig(FakeRegistry(shelves=2), lambda _: Reply(200, book(TITLE)))
+    look_into, failures = rig.store.look_into, [4]
+
+    async def fail(targets: Sequence[str], look: Callable[[int, Any], Any]) -> Any:
+        if failures[0] and TARGET in targets:
+            failures[0] -= 1
+            return [DiskFaultError("the disk refused") for _ in targets]
+        return await look_into(targets, look)
+
+    rig.store.look_into = fail  # type: ignore[method-assign]
+    running = await rig.begin()
+    await rig.until(lambda: names(rig) == [TITLE])
+    rig.supervisor.stop()
+    await rig.ended(running)
+    told = [alarm["key"] for alarm in rig.log.of(events.ALARM_RAISED, kind="not_catalogued")]
+    assert sorted(set(told)) == sorted(told)
+
+
+async def test_what_an_earlier_run_could_not_read_is_read_by_the_next() -> None:
+    rig = EngineRig(FakeRegistry(shelves=2), lambda _: Reply(200, book(TITLE)))
+    await rig.run()
+    held = rig.catalogue.held.pop(KEY)
+    await rig.run()
+    assert rig.catalogue.held[KEY] == held
+
+
+async def test_a_defect_in_what_only_follows_is_told_and_ends_nothing() -> None:
+    class Broken(FakeRegistry):
+        def contribution(self, version, body):  # type: ignore[no-untyped-def]  # as the one above
+            raise ValueError("nobody thought of this")
+
+    rig = EngineRig(Broken(shelves=2), lambda _: Reply(200, book(TITLE)))
+    await rig.run(Until.SEALED)
+    assert rig.log.of(events.ALARM_RAISED, kind="defect")
+    rig.check_agreement()

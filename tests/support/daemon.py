@@ -264,6 +264,10 @@ class DaemonProcess:
         """Send a signal; returns at once."""
         self.process.send_signal(number)
 
+    def said(self) -> str:
+        """What it wrote to standard error so far."""
+        return self._output("err").read_text()
+
     def stop(self, number: signal.Signals = signal.SIGTERM, timeout_s: float = PATIENCE_S) -> Ended:
         """Tell it to stop and wait for its end."""
         if self.is_alive:

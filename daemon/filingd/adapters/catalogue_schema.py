@@ -237,7 +237,9 @@ def _begin(connection: sqlite3.Connection, *, with_name_index: bool) -> None:
 
 _REMADE = "It is made anew from the stored files at the next start of `filingd run`; no download is needed."
 # A damage is marked, so that the next opening begins anew.
-_FAULTS = SqliteFaults("catalogue", CatalogueDamagedError, _REMADE, UnavailableError, mark_damaged)
+_FAULTS = SqliteFaults(
+    "catalogue", CatalogueDamagedError, _REMADE, UnavailableError, mark_damaged, unexpected=UnavailableError
+)
 
 translate = _FAULTS.translate
 translated = _FAULTS.translated

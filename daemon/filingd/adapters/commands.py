@@ -34,7 +34,10 @@ class CommandRunner:
 
     async def run(self, command: Sequence[str], text: bytes, timeout_s: float) -> str | None:
         """See `ports.Commands`."""
-        cancelled, not_cancelled = os.pipe()  # closing its other end makes the first readable
+        try:
+            cancelled, not_cancelled = os.pipe()  # closing its other end makes the first readable
+        except OSError as error:
+            return f"it cannot be run: {error.strerror}"
         running = asyncio.ensure_future(asyncio.to_thread(self._run, command, text, timeout_s, cancelled))
         try:
             return await asyncio.shield(running)
@@ -54,7 +57,12 @@ class CommandRunner:
                 f"{command[0]} cannot be run: {error.strerror}. Check that it is there and may be executed."
             )
         with process:
-            return _Watch(process, cancelled).to_its_end(text, timeout_s)
+            try:
+                return _Watch(process, cancelled).to_its_end(text, timeout_s)
+            except OSError as error:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                return f"it could not be watched and was ended: {error.strerror}"
 
 
 class _Watch:

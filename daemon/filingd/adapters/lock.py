@@ -37,13 +37,16 @@ class LockHolder:
     started_at: float
 
 
+RUN_PURPOSE = "filingd run"  # of the daemon; all others are commands, which end by themselves
+
+
 class StoreLock:
     """Keeps a store to one process. Take it with `acquire` or `with`; `started_at` is unix seconds.
 
     `purpose` is said to whoever comes second, such as `filingd run`.
     """
 
-    def __init__(self, root: Path, *, started_at: float, purpose: str = "filingd run") -> None:
+    def __init__(self, root: Path, *, started_at: float, purpose: str = RUN_PURPOSE) -> None:
         self._path = root / LOCK_NAME
         self._holder = LockHolder(os.getpid(), socket.gethostname(), purpose, started_at)
         self._descriptor: int | None = None

@@ -185,6 +185,13 @@ class ManifestBuilder:
             self._statements.bury(tombstones)
             self._connection.execute("COMMIT")
 
+    def add_cursor(self, name: str, seq: int) -> None:
+        """Keep how far somebody who follows the feed has come."""
+        with translated(self._new):
+            self._connection.execute("BEGIN")
+            self._statements.save_cursor(name, seq)
+            self._connection.execute("COMMIT")
+
     def add_lane(self, state: LaneState) -> None:
         """Keep what is promised of a lane: a rebuild must not make it faster than it was."""
         with translated(self._new):

@@ -110,6 +110,11 @@ class ManifestReader:
         with translated(self._path):
             return self._queries.feed_head()
 
+    def cursors(self) -> Mapping[str, int]:
+        """See `ports.Manifest`."""
+        with translated(self._path):
+            return self._queries.cursors()
+
     def tombstones(self) -> Sequence[Tombstone]:
         with translated(self._path):
             return self._queries.tombstones()

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _NO_ROOM_FOR_SHARED_MEMORY = sqlite3.SQLITE_IOERR_SHMSIZE
-_UNEXPECTED = (StoreError, "could not be used", "This is a defect in filingd: please report it.")
 _WAIT = "Wait until the other filingd command has ended, then try again."
 
 
@@ -21,7 +20,7 @@ class SqliteFaults:
     """The table for one kind of database, which is called `name`.
 
     `damaged` is the error of one that cannot be read as a database, with the remedy; `busy` that of one that another process
-    is writing. `on_damage` is told the file.
+    is writing. `on_damage` is told the file. What no table foresees is an error of the class `unexpected`.
     """
 
     def __init__(
@@ -31,7 +30,9 @@ class SqliteFaults:
         remedy: str,
         busy: type[FilingdError],
         on_damage: Callable[[Path], None] = lambda _: None,
+        unexpected: type[FilingdError] = StoreError,
     ) -> None:
+        self._unexpected = (unexpected, "could not be used", "This is a defect in filingd: please report it.")
         self._name = name
         self._damaged = damaged
         self._on_damage = on_damage
@@ -64,7 +65,7 @@ class SqliteFaults:
         """The error an operator sees for one of SQLite's."""
         code = getattr(error, "sqlite_errorcode", 0)
         primary = sqlite3.SQLITE_FULL if code == _NO_ROOM_FOR_SHARED_MEMORY else code & 0xFF
-        kind, finding, remedy = self._table.get(primary, _UNEXPECTED)
+        kind, finding, remedy = self._table.get(primary, self._unexpected)
         if kind is self._damaged:
             self._on_damage(path)
         name = getattr(error, "sqlite_errorname", type(error).__name__)

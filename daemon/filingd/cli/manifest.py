@@ -104,6 +104,8 @@ async def _made(
             found = await rebuilder.rebuild()
             for state in lanes:
                 builder.add_lane(state)
+            for name, seq in _cursors(path, settings).items():
+                builder.add_cursor(name, seq)
             kept = builder.keep_old(_ending())
         await _say(settings, clock, found)
         return found, kept
@@ -163,6 +165,19 @@ def _feed_head(path: Path, clock: Clock) -> int:
             return reader.feed_head()
     except FilingdError:
         return round(clock.now() * 1_000_000)
+
+
+def _cursors(path: Path, settings: Settings) -> Mapping[str, int]:
+    """How far hooks have come. Where the old manifest cannot say, they are told everything: at least once is what they are
+    promised."""
+    from filingd.adapters.manifest_reader import ManifestReader
+    from filingd.core.errors import FilingdError
+
+    try:
+        with ManifestReader(path) as reader:
+            return reader.cursors()
+    except FilingdError:
+        return {f"hooks.{name}": 0 for name in settings.hooks.by_name}
 
 
 def _lanes(path: Path, registry: Registry, clock: Clock) -> list[LaneState]:

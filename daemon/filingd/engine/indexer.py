@@ -16,6 +16,7 @@ from filingd.core.errors import DiskFaultError, DiskFullError, FilingdError, Una
 from filingd.core.feed import FeedKind
 from filingd.core.forgetting import forgotten_by
 from filingd.core.model import HOLDING_STATES, Change, group_of
+from filingd.core.retry import backoff_s
 from filingd.engine.following import rest
 from filingd.engine.recording import record_what_stands
 
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
 
 _PAGE = 500
 _MEMBERS_AT_ONCE = 5_000  # what is held of contributions at a time
-_PARKED_AT_ONCE = 1_000
+_PARKED_AT_ONCE = 50_000  # more than a day ever had filings
+_AGAIN_S = (60.0, 3600.0)  # a body that could not be read may be readable later
 _TROUBLE_PAUSE_S = 15.0
 _OPEN_LOOK_S = 0.1
 _TROUBLE_TOLD_EVERY_S = 3600.0
@@ -64,6 +66,10 @@ class Indexer:
         self._log = log
         self._after = -1  # the last event that was dealt with
         self._wake = asyncio.Event()
+        self._unread: dict[str, None] = {}  # items whose bodies could not be read
+        self._told_unread: set[str] = set()
+        self._unread_looks = 0
+        self._read_again_s = 0.0
         self._trouble_told_s: float | None = None
         self._is_in_trouble = False
         self._is_running = False
@@ -138,6 +144,8 @@ class Indexer:
         after, head = await catalogue.followed(), await self._manifest.feed_head()
         if after is None:
             after = await self._read_everything(catalogue, head)
+        elif after <= head:
+            await self._read_what_is_missing(catalogue)
         while after <= head:
             found = await self._manifest.feed(after, _PAGE)
             if any(event.kind is FeedKind.BEGUN for event in found):
@@ -155,9 +163,12 @@ class Indexer:
 
     async def _followed_up(self, catalogue: Catalogue) -> bool:
         """Now that the catalogue is complete, act on it, and let the audience; whether there is more to do."""
+        if self._unread and self._clock.monotonic() >= self._read_again_s:
+            await self._read_again(catalogue)
         if self._may_have_parked:
+            parked = await catalogue.parked(_PARKED_AT_ONCE)
             self._may_have_parked = False
-            await self._resolve(await catalogue.parked(_PARKED_AT_ONCE))
+            await self._resolve(parked)
         return self._audience is not None and await self._audience.follow_up(catalogue)
 
     async def _resolve(self, parked: Sequence[Listing]) -> None:
@@ -184,6 +195,23 @@ class Indexer:
             events.CATALOGUE_MADE, sources=totals.sources, filings=totals.filings, documents=totals.places
         )
         return head
+
+    async def _read_what_is_missing(self, catalogue: Catalogue) -> None:
+        """What could not be read in an earlier run, whatever the feed says: a part of the manifest after the other."""
+        after = ""
+        while page := await self._manifest.page(after, _PAGE, HOLDING_STATES):
+            after = page[-1].key
+            held = await catalogue.versions_of([item.key for item in page])
+            await self._read(catalogue, [item.key for item in page if item.key not in held])
+
+    async def _read_again(self, catalogue: Catalogue) -> None:
+        """A fault of the disk passes; what stays unreadable is tried ever more rarely, and told once."""
+        keys, self._unread = list(self._unread), {}
+        await self._read(catalogue, keys)
+        self._told_unread &= self._unread.keys()
+        self._unread_looks = self._unread_looks + 1 if self._unread else 0
+        pause_s = backoff_s(self._unread_looks + 1, *_AGAIN_S, jitter=1.0)
+        self._read_again_s = self._clock.monotonic() + pause_s
 
     async def _take(self, catalogue: Catalogue, found: Sequence[FeedEvent]) -> None:
         """Of several events of an item the last one counts: what is read is what lies there now."""
@@ -243,12 +271,18 @@ class Indexer:
         found: list[Contribution] = []
         for version, outcome in zip(versions, looked, strict=True):
             if isinstance(outcome, FilingdError):
-                self._log.error(
-                    events.ALARM_RAISED, kind="not_catalogued", key=version.key, detail=str(outcome)
-                )
+                self._note_unread(version.key, outcome)
             elif outcome is not None:
                 found.append(outcome)
         return found
+
+    def _note_unread(self, key: str, error: FilingdError) -> None:
+        if key not in self._told_unread:
+            self._told_unread.add(key)
+            self._log.error(events.ALARM_RAISED, kind="not_catalogued", key=key, detail=str(error))
+        if not self._unread:
+            self._read_again_s = self._clock.monotonic() + _AGAIN_S[0]
+        self._unread[key] = None
 
     async def _bury(self, withheld: Sequence[str]) -> None:
         """Filings that turned out to be of a forgotten enterprise are forgotten themselves."""

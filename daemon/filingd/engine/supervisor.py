@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from filingd.core import events
 from filingd.core.errors import DiskFaultError, DiskFullError, FilingdError, ManifestBusyError
 from filingd.engine.defects import told
+from filingd.engine.following import Guard
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 
     from filingd.engine.alarm_watch import AlarmWatch
     from filingd.engine.following import Follower
@@ -83,6 +84,7 @@ class Supervisor:
         self._sweep: asyncio.Task[None] | None = None
         self._ending = False
         self._busy_told_s: float | None = None
+        self._guard = Guard(engine.clock, engine.log)
 
     def stop(self) -> None:
         """End soon. May be called from a signal handler; a second call changes nothing."""
@@ -190,18 +192,21 @@ class Supervisor:
         self._help(engine.planner.run(), "planner")
         self._help(engine.heartbeat.run(), "heartbeat")
         if engine.alarm_watch is not None:
-            self._help(engine.alarm_watch.run(), "alarms")
+            self._help_guarded("alarms", engine.alarm_watch.run)
         self._help(self._listen(), "listener")
         for number, follower in enumerate(engine.followers):
-            self._help(follower.run(), f"follower {number}")
+            self._help_guarded(f"follower {number}", follower.run)
         if engine.watcher is not None:
-            self._help(engine.watcher.run(), "watchlists")
+            self._help_guarded("watchlists", engine.watcher.run)
         if engine.forgetter is not None:
             self._help(engine.forgetter.run(), "forgetting")
         self._sweep = asyncio.create_task(self._sweep_once(), name="sweep")
 
     def _help(self, work: Coroutine[Any, Any, None], name: str) -> None:
         self._helpers.add(asyncio.create_task(work, name=name))
+
+    def _help_guarded(self, name: str, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        self._help(self._guard.keep(name, run), name)
 
     async def _sweep_once(self) -> None:
         """What the disk or a defect keeps us from looking at is told; the mirror goes on without it."""
@@ -284,7 +289,11 @@ class Supervisor:
     async def _is_followed(self) -> bool:
         """Whether nobody who follows has anything left to do. An errand is followed up by the next run."""
         followers = () if self._is_errand else self._engine.followers
-        behind = [follower for follower in followers if not await follower.is_current()]
+        behind = [
+            follower
+            for number, follower in enumerate(followers)
+            if not self._guard.is_resting(f"follower {number}") and not await follower.is_current()
+        ]
         for follower in behind:
             follower.wake()
         return not behind
