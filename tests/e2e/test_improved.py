@@ -117,3 +117,89 @@ def test_without_a_subscription_for_it_nothing_improved_is_expected(make_rig: Ca
     rig.run()
     assert groups(rig, "improved") == {}
     assert "improved" not in {entry["product"] for entry in rig.journal()}
+
+
+# ------------------------------------------------------------------------------------------------- one by one
+
+
+def single_documents(rig: Rig) -> dict[str, str]:
+    """SHA-256 of the improved documents that came by themselves, by reference number and kind."""
+    root = rig.store.root / "nbb" / "improved-documents"
+    files = (path for path in root.rglob("*") if path.is_file())
+    return {path.name.removesuffix(".json"): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def improvements(rig: Rig) -> tuple[str, dict[str, str]]:
+    """A day of the week with more than one improvement; SHA-256 of its JSON members, by name."""
+    for day in WEEK:
+        members = rig.admin.day(day, product="improved", members=True)["datasets"]["json"].get("members", {})
+        if len(members) > 1:
+            return day, members
+    raise AssertionError("no day of the week has two improvements")
+
+
+def healing_rig(make_rig: Callable[..., Rig]) -> Rig:
+    rig = improved_rig(make_rig, WEEK[0], unlisted_extraction_share=0.0)
+    rig.config.change({"nbb": {"mismatch_retry": ["200 ms", "400 ms"]}, "run": {"max_attempts": 3}})
+    return rig
+
+
+def singles_asked(rig: Rig) -> list[dict[str, Any]]:
+    return rig.journal(product="improved", operation="depositAccountingData")
+
+
+def test_an_improvement_that_a_zip_lacks_is_fetched_by_itself_and_the_day_is_sealed(
+    make_rig: Callable[..., Rig],
+) -> None:
+    rig = healing_rig(make_rig)
+    day, whole = improvements(rig)
+    rig.admin.add_fault(
+        {"kind": "mutate", "change": "removed", "member": 0}, product="improved", dataset="json", date=day
+    )
+    daemon = rig.run()
+    is_sealed, facts = groups(rig, "improved")[day]
+    assert is_sealed
+    assert facts["supplied"] == {"json": 1}
+    (name,) = whole.keys() - digests(folder(rig, day) / "json.zip").keys()
+    assert list(single_documents(rig).values()) == [whole[name]]
+    (wanted,) = daemon.lines("items.wanted")
+    assert (wanted["group"], wanted["count"]) == (f"nbb/improved/{day}", 1)
+    assert len(singles_asked(rig)) == 1
+    rig.admin.clear_journal()
+    rig.run(until="idle")
+    assert rig.journal() == [], "it is had"
+
+
+def test_an_improved_batch_that_always_breaks_is_completed_document_by_document(
+    make_rig: Callable[..., Rig],
+) -> None:
+    rig = healing_rig(make_rig)
+    day, whole = improvements(rig)
+    rig.admin.add_fault(
+        {"kind": "cut", "after_share": 0.6}, product="improved", operation="accountingData", date=day
+    )
+    rig.run()
+    is_sealed, facts = groups(rig, "improved")[day]
+    assert is_sealed
+    assert facts["supplied"] == {"json": len(whole)}
+    assert not (folder(rig, day) / "json.zip").exists()
+    assert sorted(single_documents(rig).values()) == sorted(whole.values())
+
+
+def test_improvements_that_the_bank_has_not_by_themselves_either_are_told_and_hold_nothing_up(
+    make_rig: Callable[..., Rig],
+) -> None:
+    rig = healing_rig(make_rig)
+    rig.config.change({"nbb": {"empty_interval": "200 ms"}})
+    day, _ = improvements(rig)
+    rig.admin.add_fault(
+        {"kind": "mutate", "change": "removed", "member": 0}, product="improved", dataset="json", date=day
+    )
+    rig.admin.add_fault(
+        {"kind": "status", "status": 404, "family": 2}, product="improved", operation="depositAccountingData"
+    )
+    rig.run()
+    is_sealed, facts = groups(rig, "improved")[day]
+    assert is_sealed
+    assert facts["unavailable"] == {"json": 1}
+    assert single_documents(rig) == {}

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from filingd.core.model import Attempt, Deferral, Holding, Item, Nothing, State, Stored, Version
-from filingd.registries.nbb import planning, requests, sealing
+from filingd.core.model import Attempt, Deferral, Holding, Item, LaneSpec, Nothing, State, Stored, Version
+from filingd.registries.nbb import improved_documents, planning, requests, sealing
 from filingd.registries.nbb.families import AUTHENTIC, FAMILIES, IMPROVED_DATA
 from filingd.registries.nbb.payloads import (
     CONVERTED,
@@ -343,3 +343,101 @@ def test_a_day_is_sealed_exactly_if_every_line_has_a_document_and_no_document_la
     judgement = judge([row(f"2026-{number}", said) for number, said in sorted(lines)], names)
     unlisted = {(reference, kind) for reference, kind in present - set(wanted) if kind != EXTRACTED}
     assert (judgement.reasons == ()) == (set(wanted) <= present and not unlisted)
+
+
+# ------------------------------------------------------------------------------------------------- one by one
+
+SINGLES = improved_rules(documents_lane="nbb/improved")
+HELD, MISSING = "2026-00999001", "2026-00999002"
+LATER = NOW + 2 * 3600.0
+
+
+def judge_singles(
+    json_zip: Holding, *supplements: Item, rows: Iterable[Mapping[str, Any]] = (), configured: Any = SINGLES
+) -> Judgement:
+    """A day with a line for each of two filings, by default, long after its zips came."""
+    lines = list(rows) or [row(HELD, "Corrected"), row(MISSING, "Corrected")]
+    holdings = {"references": held("references", listed(lines)), "json": json_zip}
+    return sealing.judge(configured, GROUP, holdings, LATER, None, {item.key: item for item in supplements})
+
+
+def lacking_one() -> Holding:
+    return held("json", (member(f"{HELD}-aa-corrected.json"),))
+
+
+def single(reference: str, kind: str, state: State) -> Item:
+    return Item(improved_documents.key_for(reference, kind), "nbb/improved", state, stored_at=LATER)
+
+
+def test_an_improvement_that_the_zip_lacks_is_asked_for_by_itself() -> None:
+    judgement = judge_singles(lacking_one())
+    key = improved_documents.key_for(MISSING, CORRECTED)
+    assert judgement.reasons == (f"json: 1 listed but not in the zip: {MISSING} corrected",)
+    assert judgement.supplements == (key,)
+    (item,) = judgement.wants
+    assert (item.key, item.lane, item.state) == (key, "nbb/improved", State.DUE)
+
+
+@pytest.mark.parametrize(
+    ("state", "fact"),
+    [(State.STORED, "supplied"), (State.EMPTY, "unavailable"), (State.REASKING, "unavailable")],
+)
+def test_an_improvement_that_came_by_itself_or_that_the_bank_has_not_is_told_and_holds_nothing_up(
+    state: State, fact: str
+) -> None:
+    judgement = judge_singles(lacking_one(), single(MISSING, CORRECTED, state))
+    assert (judgement.reasons, judgement.wants, judgement.refetch) == ((), (), ())
+    assert {name: judgement.facts.get(name) for name in ("supplied", "unavailable")} == {
+        "supplied": None,
+        "unavailable": None,
+        fact: {"json": 1},
+    }
+
+
+def test_each_kind_of_a_filing_is_a_document_of_its_own() -> None:
+    both = [row(MISSING, "Corrected"), row(MISSING, "Pdf_extracted")]
+    judgement = judge_singles(held("json"), single(MISSING, EXTRACTED, State.STORED), rows=both)
+    assert judgement.reasons == (f"json: 1 listed but not in the zip: {MISSING} corrected",)
+    assert [item.key for item in judgement.wants] == [improved_documents.key_for(MISSING, CORRECTED)]
+
+
+def test_an_improved_batch_that_always_breaks_is_replaced_by_each_of_its_documents() -> None:
+    broken = held("json", state=State.QUARANTINED)
+    missing = judge_singles(broken)
+    assert {item.key for item in missing.wants} == {
+        improved_documents.key_for(reference, CORRECTED) for reference in (HELD, MISSING)
+    }
+    complete = judge_singles(
+        broken, single(HELD, CORRECTED, State.STORED), single(MISSING, CORRECTED, State.EMPTY)
+    )
+    assert complete.reasons == ()
+    assert (complete.facts["supplied"], complete.facts["unavailable"]) == ({"json": 1}, {"json": 1})
+
+
+def test_without_the_product_of_single_improved_documents_such_a_day_stays_open() -> None:
+    judgement = judge_singles(lacking_one(), configured=improved_rules())
+    assert (len(judgement.reasons), judgement.wants) == (1, ())
+
+
+@pytest.mark.parametrize("said", ["Authentic", "Restated"])
+def test_a_line_of_a_kind_nobody_can_ask_for_keeps_the_day_open(said: str) -> None:
+    judgement = judge_singles(held("json"), rows=[row(MISSING, said)])
+    assert len(judgement.reasons) == 1
+    assert (judgement.wants, judgement.supplements) == ((), ())
+
+
+def test_each_family_asks_for_single_documents_in_its_own_lane() -> None:
+    registry = NbbRegistry(
+        [rules(), improved_rules()], LaneSpec("nbb/authentic-query", 1.0), LaneSpec("nbb/improved", 1.0)
+    )
+    lines = [row(HELD, "Corrected"), row(MISSING, "Corrected")]
+    holdings = {"references": held("references", listed(lines)), "json": lacking_one()}
+    judgement = registry.judge(GROUP, holdings, LATER)
+    assert judgement is not None
+    assert [item.lane for item in judgement.wants] == ["nbb/improved"]
+    archive_alone = NbbRegistry(
+        [rules(), improved_rules("improved-archive")], LaneSpec("nbb/authentic-query", 1.0)
+    )
+    unasked = archive_alone.judge(GROUP, holdings, LATER)
+    assert unasked is not None
+    assert unasked.wants == ()

@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from filingd.registries.nbb.routes import AUTHENTIC_ARCHIVE, EXTRACT, IMPROVED, IMPROVED_ARCHIVE
+from filingd.registries.nbb.routes import (
+    AUTHENTIC_ARCHIVE,
+    AUTHENTIC_QUERY,
+    EXTRACT,
+    IMPROVED,
+    IMPROVED_ARCHIVE,
+)
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -14,6 +20,7 @@ if TYPE_CHECKING:
 
 class Family(msgspec.Struct, frozen=True):
     """One line of days: the product that serves a day at first, the one that serves it later, and its datasets.
+    `single` is the product that serves its documents one by one.
 
     `publishes_daily` says that a working day without anything is no day to be believed. A filing that was made as PDF has
     no document in the datasets `not_of_pdf` (section 7.2); improved data are made from those filings too.
@@ -22,6 +29,7 @@ class Family(msgspec.Struct, frozen=True):
     name: str
     current: str
     archive: str
+    single: str
     datasets: tuple[str, ...]
     publishes_daily: bool
     not_of_pdf: frozenset[str]
@@ -45,6 +53,7 @@ AUTHENTIC = Family(
     name="authentic",
     current=EXTRACT,
     archive=AUTHENTIC_ARCHIVE,
+    single=AUTHENTIC_QUERY,
     datasets=("references", "json", "xbrl", "pdf"),
     publishes_daily=True,
     not_of_pdf=frozenset({"json", "xbrl"}),
@@ -53,6 +62,7 @@ IMPROVED_DATA = Family(
     name="improved",
     current=IMPROVED,
     archive=IMPROVED_ARCHIVE,
+    single=IMPROVED,
     datasets=("references", "json"),
     publishes_daily=False,
     not_of_pdf=frozenset(),

@@ -69,17 +69,20 @@ class NbbRegistry:
         self._lanes = {
             product: lane for product, lane in ((AUTHENTIC_QUERY, query), (IMPROVED, improved)) if lane
         }
-        common = replace(common or families[0], documents_lane=query.name if query else None)
+        lanes = {product: lane.name for product, lane in self._lanes.items()}
+        common = replace(common or families[0], documents_lane=lanes.get(AUTHENTIC_QUERY))
         self._wanted = {
-            rules.family.name: replace(rules, documents_lane=common.documents_lane) for rules in families
+            rules.family.name: replace(rules, documents_lane=lanes.get(rules.family.single))
+            for rules in families
         }
         self.companies = Companies(self._wanted, common, self._lanes)
         self._days = {
-            family.name: DayLine(self._wanted.get(family.name) or _unwanted(common, family))
+            family.name: DayLine(
+                self._wanted.get(family.name) or _unwanted(common, family, lanes.get(family.single))
+            )
             for family in FAMILIES
         }
         self._records = RecordLine(common)
-        lanes = {product: lane.name for product, lane in self._lanes.items()}
         self._lines: dict[str, Line] = {
             **self._days,
             leaf_of(documents.PREFIX): DocumentLine(common),
@@ -159,6 +162,6 @@ class NbbRegistry:
         return self._line(item.key).recheck_at(item, after_at)
 
 
-def _unwanted(common: NbbRules, family: Family) -> NbbRules:
+def _unwanted(common: NbbRules, family: Family, lane: str | None) -> NbbRules:
     """By which a family is judged of which nothing is wanted any more."""
-    return replace(common, family=family, datasets=family.datasets, products={})
+    return replace(common, family=family, datasets=family.datasets, products={}, documents_lane=lane)

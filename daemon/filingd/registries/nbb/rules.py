@@ -64,5 +64,5 @@ class NbbRules(msgspec.Struct, frozen=True):
     zip_limits: ZipLimits = msgspec.field(default_factory=ZipLimits)
     send_request_id: bool = True
     documents_lane: str | None = (
-        None  # where single documents can be asked for, if that product is subscribed
+        None  # where its single documents can be asked for, if that product is subscribed
     )

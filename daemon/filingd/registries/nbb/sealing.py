@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from filingd.core.model import Holding
-    from filingd.registries.nbb.agreement import Agreement, Difference
+    from filingd.registries.nbb.agreement import Agreement, Difference, Lacking
     from filingd.registries.nbb.rules import NbbRules
 
 _NAMED = 5  # how many reference numbers a reason names
@@ -80,7 +80,7 @@ def judge(
         reasons=tuple(findings.reasons),
         facts=_facts(rules, group, holdings, agreement, findings),
         refetch=_refetch(rules, group, holdings, findings, now),
-        supplements=tuple(documents.key_for(*pair) for pair in lacking),
+        supplements=tuple(lack.key for lack in lacking),
         wants=tuple(_wanted(rules, group, holdings, _unanswered(lacking, supplements or {}), failing, now)),
     )
 
@@ -213,27 +213,27 @@ def _next_look_at(steps_s: Sequence[float], changed_at: float, now: float) -> fl
 
 def _obtainable(
     holdings: Mapping[str, Holding], agreement: Agreement, failing: Collection[str]
-) -> list[tuple[str, str]]:
-    """What is lacking, by reference and dataset, in zips that are there or will not come, and can be asked for."""
+) -> list[Lacking]:
+    """What is lacking in zips that are there or will not come, and can be asked for."""
     there = {dataset for dataset, holding in holdings.items() if holding.item.state in _SETTLED_STATES}
     return sorted(
-        (reference, dataset)
-        for reference, dataset in agreement.lacking
-        if dataset in there | set(failing) and documents.may_be_asked_for(reference)
+        lack
+        for lack in agreement.lacking
+        if lack.dataset in there | set(failing) and documents.may_be_asked_for(lack.reference)
     )
 
 
-def _unanswered(lacking: Iterable[tuple[str, str]], supplements: Mapping[str, Item]) -> list[tuple[str, str]]:
+def _unanswered(lacking: Iterable[Lacking], supplements: Mapping[str, Item]) -> list[Lacking]:
     """Without what came by itself and what the bank says it does not have."""
-    known = ((pair, supplements.get(documents.key_for(*pair))) for pair in lacking)
-    return [pair for pair, item in known if item is None or item.state not in _SETTLED_STATES]
+    known = ((lack, supplements.get(lack.key)) for lack in lacking)
+    return [lack for lack, item in known if item is None or item.state not in _SETTLED_STATES]
 
 
 def _wanted(
     rules: NbbRules,
     group: str,
     holdings: Mapping[str, Holding],
-    lacking: Iterable[tuple[str, str]],
+    lacking: Iterable[Lacking],
     failing: Collection[str],
     now: float,
 ) -> Iterator[Item]:
@@ -244,7 +244,6 @@ def _wanted(
     is_late = now >= _changed_at(holdings, now) + second_look_s
     day = timeline.day_of(group)
     priorities = {dataset: timeline.priority_at(rules, day, dataset, now) for dataset in holdings}
-    for reference, dataset in lacking:
-        if is_late or dataset in failing:
-            key = documents.key_for(reference, dataset)
-            yield Item(key, rules.documents_lane, priority=priorities[dataset], due_at=now)
+    for lack in lacking:
+        if is_late or lack.dataset in failing:
+            yield Item(lack.key, rules.documents_lane, priority=priorities[lack.dataset], due_at=now)
