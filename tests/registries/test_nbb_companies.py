@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filingd.core.kinds import examine_document
+from filingd.core.kinds import HEAD_BYTES, examine_document
 from filingd.core.model import (
     Answer,
     Attempt,
@@ -212,6 +212,44 @@ def test_a_body_that_is_no_list_of_its_filings_is_refused(said: object) -> None:
 
 def test_a_row_need_not_tell_the_number() -> None:
     assert isinstance(verdict_on([{"ReferenceNumber": REFERENCE}]), Stored)
+
+
+LONG_ROW = {"ReferenceNumber": REFERENCE, "EnterpriseName": "N" * HEAD_BYTES}
+
+
+@pytest.mark.parametrize("casing", [str, str.lower, str.upper])
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [{"ReferenceNumber": REFERENCE, "EnterpriseNumber": None}, LONG_ROW | {"EnterpriseNumber": NUMBER}],
+        [{"ReferenceNumber": REFERENCE, "EnterpriseNumber": ""}, LONG_ROW],
+        [{"EnterpriseNumber": None} | LONG_ROW],
+    ],
+)
+def test_a_row_whose_number_is_null_says_nothing_of_anybody(rows: list[Any], casing: Any) -> None:
+    spelled = [{casing(key): value for key, value in each.items()} for each in rows]
+    assert isinstance(verdict_on(spelled), Stored)
+
+
+@pytest.mark.parametrize("written", ["0999000228", "0999.000.228", 999000228])
+def test_the_number_of_another_company_in_any_row_that_shows_is_refused(written: object) -> None:
+    rows = [ROW, {"ReferenceNumber": REFERENCE, "enterpriseNumber": written}]
+    for said in (rows, rows[::-1]):
+        verdict = verdict_on(said)
+        assert isinstance(verdict, Failed)
+        assert verdict.reason == "not_the_answer"
+
+
+@pytest.mark.parametrize("written", ["0999.000.129", 999000129, "BE0999000129", " 0999000129 "])
+def test_its_own_number_may_be_written_in_any_way(written: object) -> None:
+    assert isinstance(verdict_on([ROW | {"EnterpriseNumber": written}]), Stored)
+
+
+def test_a_number_that_is_cut_off_where_the_head_ends_is_no_other_companys() -> None:
+    key = wanted().key
+    for length in range(1700, HEAD_BYTES):
+        said = json.dumps([ROW | {"EnterpriseName": "N" * length}, OTHER_ROW])
+        assert isinstance(verdict_on(with_body(said.encode(), key)), Stored), length
 
 
 @pytest.mark.parametrize("body", [b"<html>403</html>", b"%PDF-1.7"])

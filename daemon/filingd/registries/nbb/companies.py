@@ -53,6 +53,7 @@ _MAX_ANSWER_BYTES = (
 _TARGET = re.compile(
     rf"{PREFIX}/\d{{4}}/\d{{3}}/(?P<number>\d{{10}})\.(?P<leaf>{FILINGS}|{IMPROVEMENTS})\.json", re.ASCII
 )
+_NUMBER_OF_ROW = re.compile(rb'"enterprisenumber"\s*:\s*"?([^"\\,\]}]*)["\\,\]}]')
 _NO_ROWS = re.compile(rb"\s*\[\s*\]\s*")
 
 
@@ -167,8 +168,12 @@ class CompanyQuestion(Question):
 
 
 def _speaks_of(head: bytes, number: str) -> bool:
-    """Whether it begins like a list of references, and of nobody else's (a row may lack the number: section 7.2)."""
+    """Whether it begins like a list of references, and none of another company shows. A row may lack the number, or have null
+    for it, and the order of the rows is arbitrary (section 7.2): that the number does not show says nothing."""
     plain = head.lower().replace(b"_", b"")
     if not plain.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"[") or b"referencenumber" not in plain:
         return False
-    return number.encode() in head or b"enterprisenumber" not in plain
+    told = (
+        enterprise_number(found[1].decode("ascii", "replace")) for found in _NUMBER_OF_ROW.finditer(plain)
+    )
+    return all(found is None or found == number for found in told)
