@@ -427,6 +427,23 @@ def test_each_improvement_that_is_listed_is_wanted(kind: str) -> None:
     assert wanted(followed(IMPROVED_TERMS, lanes=[QUERY]), [improved_entry(kind=kind)]) == {}
 
 
+def improvement_alone(kind: str = "corrected", **more: Any) -> Entry:
+    """A filing that nothing but its improvement is known of."""
+    return entry(replace(filing(**more), variant=kind, improvement_date=MADE_ON.isoformat()))
+
+
+@pytest.mark.parametrize("lanes", [[IMPROVED], [QUERY, IMPROVED]])
+def test_an_improvement_of_a_filing_that_is_listed_nowhere_else_is_wanted(lanes: list[LaneSpec]) -> None:
+    changes = wanted(followed(IMPROVED_TERMS, lanes=lanes), [improvement_alone()])
+    assert list(changes) == [improved_key()]
+
+
+def test_the_newest_exercises_are_told_by_improvements_where_nothing_else_is_known() -> None:
+    of = followed(replace(IMPROVED_TERMS, latest=1), lanes=[IMPROVED])
+    old, new = improvement_alone(deposited=dt.date(2023, 6, 24)), improvement_alone()
+    assert list(wanted(of, [old, new])) == [improved_key()]
+
+
 def test_an_improvement_nobody_knows_is_not_asked_for() -> None:
     assert wanted(followed(IMPROVED_TERMS), [improved_entry(kind="restated")]) == {}
 

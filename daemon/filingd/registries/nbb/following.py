@@ -287,17 +287,19 @@ def _may_be_unlisted(filing: Filing, kind: str) -> bool:
 
 
 def _newest(entries: Iterable[Entry], latest: int) -> list[tuple[Entry, Filing]]:
-    """The filings of the newest exercises (0: of all), each with its newest authentic record. What does not say which
+    """The filings of the newest exercises (0: of all), each with the record that describes it. What does not say which
     exercise it is about is taken to be about the one before its deposit."""
-    filings = [(entry, filing) for entry in entries if (filing := _authentic_record(entry)) is not None]
+    filings = [(entry, filing) for entry in entries if (filing := _record(entry)) is not None]
     if not latest:
         return filings
     ends = sorted({_exercise(filing) for _, filing in filings}, reverse=True)[:latest]
     return [(entry, filing) for entry, filing in filings if _exercise(filing) in ends]
 
 
-def _authentic_record(entry: Entry) -> Filing | None:
-    return next((one.filing for one in entry.listings if one.filing.variant is None), None)
+def _record(entry: Entry) -> Filing | None:
+    """The newest authentic record of a filing; of one that nothing but its improvements is known of, the newest of those."""
+    records = [one.filing for one in entry.listings]
+    return next((record for record in records if record.variant is None), next(iter(records), None))
 
 
 def _exercise(filing: Filing) -> dt.date:
