@@ -205,7 +205,8 @@ def test_the_documents_of_a_filing_are_wanted_by_kind() -> None:
         (filing(dt.date(2022, 4, 4)), {"json", "xbrl", "pdf"}),
         (filing(dt.date(2007, 3, 31)), {"pdf"}),
         (filing(dt.date(2007, 4, 1)), {"xbrl", "pdf"}),
-        (filing(dt.date(1997, 12, 31)), set()),
+        (filing(dt.date(1997, 12, 31)), {"pdf"}),
+        (filing(dt.date(1979, 6, 30)), {"pdf"}),
         (replace(filing(), deposit_date=None), {"json", "xbrl", "pdf"}),
         (replace(filing(), deposit_date="9999-01-01"), {"json", "xbrl", "pdf"}),
         (replace(filing(), model=None), {"json", "xbrl", "pdf"}),
@@ -449,10 +450,13 @@ def test_an_improvement_nobody_knows_is_not_asked_for() -> None:
 
 
 def test_figures_read_out_of_a_pdf_are_asked_for_although_no_line_says_so() -> None:
-    pdf = filing(model="m02-f-p")
+    pdf, old = filing(model="m02-f-p"), filing(dt.date(2016, 6, 1), model="m02-f-p")
     assert list(wanted(followed(IMPROVED_TERMS), by_answer(pdf))) == [improved_key("pdf_extracted")]
-    old = filing(dt.date(2021, 6, 1), model="m02-f-p")
-    assert wanted(followed(IMPROVED_TERMS), by_answer(old)) == {}
+    assert list(wanted(followed(IMPROVED_TERMS), by_answer(old))) == [
+        improved_documents.key_for(old.reference, "pdf_extracted")
+    ]
+    with_figures = filing(dt.date(2016, 6, 1), model="m87-f")
+    assert wanted(followed(IMPROVED_TERMS), by_answer(with_figures)) == {}
 
 
 @pytest.mark.parametrize(

@@ -34,13 +34,12 @@ if TYPE_CHECKING:
     from filingd.registries.nbb.rules import NbbRules
 
 DOCUMENT_KINDS = ("json", "xbrl", "pdf")
-# Section 6.4: what was deposited before has no document of that kind.
+# Section 6.4: what was deposited before has no document of that kind. Since when there are PDFs is not known well enough to
+# leave any out (sections 6.4 and 15): the bank says for each that it has none.
 FIRST_DEPOSITS: Mapping[str, dt.date] = {
     "json": dt.date(2022, 4, 4),
     "xbrl": dt.date(2007, 4, 1),
-    "pdf": dt.date(1998, 1, 1),
 }
-_FIRST_IMPROVED = dt.date(2022, 4, 4)  # section 6.6
 _FRESH_DAYS = 60
 _OLDEST_YEARS = 60
 _SHARE_FOR_NEW = 0.5  # of a lane's calls, for companies that are new: the rest goes to their documents
@@ -275,15 +274,13 @@ def may_exist(filing: Filing, kind: str) -> bool:
     """Whether model and date do not explain that a filing has no document of a kind (sections 6.4 and 7.2)."""
     if kind in AUTHENTIC.not_of_pdf and is_pdf_only(filing.model or ""):
         return False
-    deposited = calendar_day(filing.deposit_date)
-    return deposited is None or deposited >= FIRST_DEPOSITS[kind]
+    deposited, first = calendar_day(filing.deposit_date), FIRST_DEPOSITS.get(kind)
+    return deposited is None or first is None or deposited >= first
 
 
 def _may_be_unlisted(filing: Filing, kind: str) -> bool:
-    """Whether figures may have been read out of a PDF although no line says so (section 6.6)."""
-    deposited = calendar_day(filing.deposit_date)
-    is_young = deposited is None or deposited >= _FIRST_IMPROVED
-    return kind == EXTRACTED and is_young and is_pdf_only(filing.model or "")
+    """Whether figures may have been read out of a PDF although no line says so (section 6.6): out of an old one, too."""
+    return kind == EXTRACTED and is_pdf_only(filing.model or "")
 
 
 def _newest(entries: Iterable[Entry], latest: int) -> list[tuple[Entry, Filing]]:
