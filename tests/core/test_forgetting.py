@@ -72,9 +72,12 @@ def test_only_what_is_unknown_is_new_and_the_first_of_two_counts() -> None:
     st.integers(0, 99),
     st.sampled_from(["", "ab" * 32]),
     st.none() | st.sampled_from(["not_wanted", "a reason of more words"]),
+    st.none() | st.floats(0.0, 1e11),
 )
-def test_a_claim_is_read_back_from_the_reason_of_a_row(number: int, sha256: str, reason: str | None) -> None:
-    claim = Claim(number, sha256, reason)
+def test_a_claim_is_read_back_from_the_reason_of_a_row(
+    number: int, sha256: str, reason: str | None, due_at: float | None
+) -> None:
+    claim = Claim(number, sha256, reason, due_at)
     assert claim_of(claim.text()) == claim
 
 

@@ -21,6 +21,8 @@ from filingd.engine.supervisor import Until
 from support.zips import made_zip
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from filingd.core.model import Item, Request
 
 BOOK = Tombstone("book-7", False, 5.0, "order 7")
@@ -281,13 +283,14 @@ async def test_a_claim_that_a_death_left_is_settled_by_what_lies_there(
     new = stored_row(left)
     row = put(rig)
     assert new.sha256 is not None
-    claim = Claim(1, new.sha256.hex(), said_before)
+    claim = Claim(1, new.sha256.hex(), said_before, 900.0)
     rig.manifest.rows[KEY] = stored_row(BODY, state=State.RECHECKING, reason=claim.text())
     if was_renamed:
         rig.store.published[TARGET] = left
     await rig.rescue.in_flight()
     after = rig.row()
     assert (after.state, after.version, after.reason) == (State.STORED, 1, said_before)
+    assert after.due_at == 900.0, "what is to be checked again is not forgotten"
     assert after.sha256 == (new.sha256 if was_renamed else row.sha256)
     rig.check_agreement()
 
@@ -318,3 +321,102 @@ async def test_a_row_that_moves_on_meanwhile_is_taken_when_it_is_free(rig: Engin
     await rig.forgetter.erase()
     assert len(names(rig.store.published[TARGET])) == 2
     assert rig.manifest.kept_groups.get(GROUP) is None or rig.manifest.kept_groups[GROUP].sealed_at is None
+
+
+class OnceFull:
+    """A manifest whose disk is full once, at the first record that a test means."""
+
+    def __init__(self, rig: EngineRig, is_meant: Callable[[Change], bool]) -> None:
+        self._record, self._is_meant = rig.manifest.record, is_meant
+        self.met = 0
+        rig.manifest.record = self  # type: ignore[method-assign]
+
+    async def __call__(self, changes: Sequence[Change]) -> None:
+        if not self.met and any(map(self._is_meant, changes)):
+            self.met += 1
+            raise DiskFullError("no room to commit")
+        await self._record(changes)
+
+
+def ends_an_exchange(change: Change) -> bool:
+    return change.version is not None
+
+
+def takes_a_claim_back(change: Change) -> bool:
+    return change.before is State.RECHECKING and change.item.state is State.STORED
+
+
+@pytest.mark.parametrize("is_meant", [ends_an_exchange, takes_a_claim_back])
+async def test_a_commit_that_is_refused_once_keeps_a_takedown_until_the_next_look_and_no_longer(
+    rig: EngineRig, is_meant: Callable[[Change], bool]
+) -> None:
+    put(rig, due_at=5e9, reason="not_wanted")
+    put(rig, key="lib/shelf-2/list")
+    await rig.forgetter.bury([BOOK])
+    if is_meant is takes_a_claim_back:
+        rig.store.refusals["stage_scrubbed"] = DiskFaultError("no")
+    full = OnceFull(rig, is_meant)
+    engine = await rig.begin()
+    await rig.until(lambda: full.met)
+    rig.store.refusals.clear()
+    await rig.until(lambda: rig.manifest.kept_tombstones["book-7"].erased_at is not None)
+    assert rig.forgetter.is_idle
+    rig.supervisor.stop()
+    await rig.ended(engine)
+    assert (rig.row().state, rig.row().version, rig.row().reason) == (State.STORED, 1, "not_wanted")
+    assert rig.row().due_at == 5e9
+    assert rig.unsealer.unrecorded == set()
+    assert len(names(rig.store.published[TARGET])) == 2
+    assert len(names(rig.store.published["lib/shelf-2/list.zip"])) == 2
+    rig.check_agreement()
+
+
+async def test_the_row_of_a_whole_item_that_could_not_be_written_is_written_by_the_next_look(
+    rig: EngineRig,
+) -> None:
+    put(rig, key=ALONE)
+    await rig.forgetter.bury([BOOK])
+    OnceFull(rig, lambda change: change.item.state is State.ABSENT)
+    with pytest.raises(DiskFullError):
+        await rig.forgetter.erase()
+    await rig.forgetter.erase()
+    assert rig.manifest.rows[ALONE].state is State.ABSENT
+    assert rig.manifest.kept_tombstones["book-7"].erased_at is not None
+
+
+async def test_a_claim_that_could_not_be_taken_back_stands_over_a_stop_and_is_settled_by_the_next_start(
+    rig: EngineRig,
+) -> None:
+    row = put(rig, due_at=9000.0)
+    await rig.forgetter.bury([BOOK])
+    rig.store.refusals["stage_scrubbed"] = DiskFaultError("no")
+    OnceFull(rig, takes_a_claim_back)
+    with pytest.raises(DiskFullError):
+        await rig.forgetter.erase()
+    await rig.rescue.give_back()
+    await rig.rescue.in_flight()
+    assert rig.row() == row
+
+
+async def test_an_item_that_is_worked_on_for_too_long_is_told_and_keeps_nothing_behind_it(
+    rig: EngineRig,
+) -> None:
+    put(rig, state=State.RECHECKING)
+    rig.store.published[f"quarantine/{TARGET}.20261120T113000Z"] = BODY
+    await rig.forgetter.bury([BOOK])
+    tally = await rig.forgetter.erase()
+    assert [path for path, _ in tally.refused] == [TARGET]
+    assert tally.quarantined == 1
+    assert rig.manifest.kept_tombstones["book-7"].erased_at is None
+
+
+async def test_nothing_is_staged_where_there_is_no_room_for_it_and_the_row_is_left_alone(
+    rig: EngineRig,
+) -> None:
+    put(rig)
+    await rig.forgetter.bury([BOOK])
+    rig.store.room_bytes = len(BODY)
+    with pytest.raises(DiskFullError, match="bytes are free"):
+        await rig.forgetter.erase()
+    assert "scrub.claimed" not in rig.steps.seen
+    assert rig.manifest.recorded == []

@@ -7,6 +7,7 @@ name, and those that have one already when a tombstone is new (see `engine.forge
 from __future__ import annotations
 
 import enum
+import re
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from filingd.core.catalogue import Forgotten
@@ -23,6 +24,10 @@ TAKEN_OUT = (
 )
 FOUND_REASON = "a filing of an enterprise that is forgotten"  # of a tombstone that nobody ordered by itself
 _CLAIM = "forgetting"  # of an item whose body is being exchanged for what is left of it
+_CLAIMED = re.compile(
+    rf"{_CLAIM} (?P<number>[0-9]+) (?P<sha256>-|[0-9a-f]+) (?P<due>-|[0-9.e+-]*[0-9])(?: (?P<reason>.+))?",
+    re.DOTALL,
+)
 
 
 class Fate(enum.Enum):
@@ -80,24 +85,27 @@ class Claim(NamedTuple):
     """What the row of an item says while one of its bodies is exchanged for what is left of it.
 
     `number` is that of the version. `sha256` is the digest of what is left, in hexadecimal, once that is known; `reason`
-    is what the row said before.
+    and `due_at` are what the row said before: a leased row keeps no date.
     """
 
     number: int
     sha256: str = ""
     reason: str | None = None
+    due_at: float | None = None
 
     def text(self) -> str:
         """As the reason of a row."""
-        return f"{_CLAIM} {self.number} {self.sha256 or '-'} {self.reason or ''}".rstrip()
+        due = "-" if self.due_at is None else repr(self.due_at)
+        return f"{_CLAIM} {self.number} {self.sha256 or '-'} {due} {self.reason or ''}".rstrip()
 
 
 def claim_of(reason: str | None) -> Claim | None:
     """The claim a row speaks of, if it does."""
-    parts = (reason or "").split(" ", 3)
-    if parts[0] != _CLAIM or len(parts) < 3 or not parts[1].isdigit():
+    found = _CLAIMED.fullmatch(reason or "")
+    if found is None:
         return None
-    return Claim(int(parts[1]), parts[2].strip("-"), parts[3] if len(parts) == 4 else None)
+    due_at = None if found["due"] == "-" else float(found["due"])
+    return Claim(int(found["number"]), found["sha256"].strip("-"), found["reason"], due_at)
 
 
 def forgotten_by(tombstones: Iterable[Tombstone]) -> Forgotten:

@@ -15,9 +15,10 @@ from msgspec.structs import replace
 
 from filingd.core import events, layout, steps
 from filingd.core.catalogue import NOTHING_FORGOTTEN
+from filingd.core.errors import DiskFullError
 from filingd.core.forgetting import FORGOTTEN_REASON, TAKEN_OUT, Claim, claim_of, redacted
 from filingd.core.lifecycle import Event, next_state
-from filingd.core.model import Change, State, Version, group_of
+from filingd.core.model import LEASED_STATES, Change, State, Version, group_of
 from filingd.engine.damage import RESCUED_ROUTE, read
 from filingd.engine.undisturbed import undisturbed
 
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from filingd.core.model import BodyReport, Item
     from filingd.engine.unseal import Unsealer
     from filingd.ports import Clock, Log, Manifest, Registry, Staged, Steps, Store
+
+_ROOM_TO_RECORD_BYTES = 1024 * 1024  # for the manifest, once the body lies there
 
 
 @dataclass(slots=True)
@@ -91,6 +94,7 @@ class Eraser:
         self._unsealer = unsealer
         self._on_change = on_change
         self.bury_found = on_found
+        self._left: set[str] = set()  # leased by us, as the manifest refused to take note of the end
         self.forgotten: Forgotten = NOTHING_FORGOTTEN
         self.catalogue: Cleanable | None = None
 
@@ -123,11 +127,34 @@ class Eraser:
         await self._manifest.record([Change(item.state, after)])
         return after
 
-    def _unclaimed(self, item: Item, claim: Claim) -> Item:
-        """The item as it was before it was claimed, as far as that is known."""
-        stored = replace(item, state=next_state(item.state, Event.POSTPONED), reason=claim.reason)
-        due_at = None if claim.reason else self._registry.recheck_at(stored, self._clock.now())
-        return replace(stored, due_at=due_at)
+    async def settle_left(self, item: Item) -> Item:
+        """The row as it is once it is settled, if it is leased because the manifest refused to take note of how an exchange
+        here ended: nobody works on such an item. Any other row is given back as it is.
+
+        Raises:
+            DiskFullError, DiskFaultError: the disk refuses still; the row is as it was.
+        """
+        if item.key not in self._left:
+            return item
+        after = await self.settle(item) if item.state in LEASED_STATES else None
+        self._left.discard(item.key)
+        if after is None:
+            return item
+        self._unsealer.unrecorded.discard(item.key)
+        self._on_change([item.group])
+        return after
+
+    async def _let_go(self, claimed: Item, after: Item) -> None:
+        """End a claim. If the manifest refuses, it is settled by `settle_left`."""
+        self._left.add(after.key)
+        await self._manifest.record([Change(claimed.state, after)])
+        self._left.discard(after.key)
+
+    @staticmethod
+    def _unclaimed(item: Item, claim: Claim) -> Item:
+        """The item as it was before it was claimed."""
+        state = next_state(item.state, Event.POSTPONED)
+        return replace(item, state=state, reason=claim.reason, due_at=claim.due_at)
 
     def _path_of(self, item: Item, number: int) -> str:
         target = self._registry.target(item.key)
@@ -174,7 +201,8 @@ class Eraser:
             StoreError: the row moved on meanwhile.
             DiskFullError, DiskFaultError: the disk refused; body and row are as they were.
         """
-        claim = Claim(number, reason=_said_before(item))
+        await self._require_room(self._path_of(item, number))
+        claim = _claim_on(item, number)
         claimed = replace(item, state=next_state(item.state, Event.LEASED), reason=claim.text())
         await self._manifest.record([Change(item.state, claimed)])
         self._steps.reached(steps.SCRUB_CLAIMED)
@@ -182,8 +210,18 @@ class Eraser:
             await self._exchange_claimed(item, claimed, claim, scrub, tally)
         except BaseException:
             if item.key not in self._unsealer.unrecorded:
-                await undisturbed(self._manifest.record([Change(claimed.state, item)]))
+                await undisturbed(self._let_go(claimed, item))
             raise
+
+    async def _require_room(self, path: str) -> None:
+        """What is left of a body lies beside it for a while. It frees what it takes, so what is to stay free may serve."""
+        needed_bytes = (await self._store.size_bytes(path) or 0) + _ROOM_TO_RECORD_BYTES
+        free_bytes = await self._store.free_bytes()
+        if free_bytes < needed_bytes:
+            raise DiskFullError(
+                f"Only {free_bytes} bytes are free, {needed_bytes} are needed to write what is left of "
+                f"{redacted(path, self.forgotten)}."
+            )
 
     async def _exchange_claimed(
         self, item: Item, claimed: Item, claim: Claim, scrub: Scrub, tally: Tally
@@ -192,7 +230,7 @@ class Eraser:
         taken = await self._store.stage_scrubbed(path, plan, scrub)
         await self.bury_found(scrub.found)
         if taken is None:
-            await self._manifest.record([Change(claimed.state, item)])
+            await self._let_go(claimed, item)
             return
         staged, report, traces = taken
         claim = claim._replace(sha256=report.sha256.hex())
@@ -215,7 +253,9 @@ class Eraser:
     ) -> None:
         await _published(staged)
         self._unsealer.unrecorded.add(item.key)  # as long as the row speaks of the body that is gone
+        self._left.add(item.key)
         await self._record(marked, claim, item, report, traces)
+        self._left.discard(item.key)
         self._unsealer.unrecorded.discard(item.key)
 
     async def _record(
@@ -254,7 +294,7 @@ class Eraser:
         """
         taken = item
         if item.state is State.STORED:
-            claim = Claim(item.version, reason=_said_before(item))
+            claim = _claim_on(item, item.version)
             taken = replace(item, state=next_state(item.state, Event.LEASED), reason=claim.text())
             await self._manifest.record([Change(item.state, taken)])
             self._steps.reached(steps.SCRUB_CLAIMED)
@@ -263,14 +303,14 @@ class Eraser:
             await self._store.drop_partial(self._registry.target(item.key))
         except BaseException:
             if taken is not item:
-                await undisturbed(self._manifest.record([Change(taken.state, item)]))
+                await undisturbed(self._let_go(taken, item))
             raise
         gone = replace(
             taken, state=next_state(taken.state, Event.FORGOTTEN), reason=FORGOTTEN_REASON, due_at=None, attempts=0,
             nothing_count=0, nothing_at=None, size_bytes=None, sha256=None, stored_at=None,
         )  # fmt: skip
         if gone != item:
-            await self._manifest.record([Change(taken.state, gone)])
+            await self._let_go(taken, gone)
         await self._manifest.drop_versions(item.key)
         self._steps.reached(steps.ITEM_FORGOTTEN)
         if self.catalogue is not None:
@@ -279,10 +319,11 @@ class Eraser:
             tally.concerns(item.key)
 
 
-def _said_before(item: Item) -> str | None:
-    """The reason of a row before it was claimed; a claim that was left over is none."""
+def _claim_on(item: Item, number: int) -> Claim:
+    """The claim on a body of an item that is stored; one that was left over is no reason of its row."""
     left_over = claim_of(item.reason)
-    return item.reason if left_over is None else left_over.reason
+    reason = item.reason if left_over is None else left_over.reason
+    return Claim(number, reason=reason, due_at=item.due_at)
 
 
 async def _published(staged: Staged) -> None:

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from filingd.core import events, layout
 from filingd.core.errors import DiskFaultError, ManifestDamagedError, StoreError
+from filingd.core.forgetting import claim_of
 from filingd.core.lifecycle import Event, next_state
 from filingd.core.model import FINISHED_STATES, HOLDING_STATES, Change, Item, State, group_of
 from filingd.engine.damage import RESCUED_ROUTE, Damage, problem_of
@@ -98,11 +99,15 @@ class Rescue:
     async def give_back(self) -> int:
         """At a stop: every leased item waits for its next turn; stopping is not a failure.
 
-        Where a body was exchanged and its row could not be written, the item stays leased: the next start looks
-        at the file.
+        Where a body was exchanged and its row could not be written, or one was about to be for what is left of it, the
+        item stays leased: the next start looks at the file.
         """
         unrecorded = self._unsealer.unrecorded
-        leased = [item for item in await self._manifest.leased_items() if item.key not in unrecorded]
+        leased = [
+            item
+            for item in await self._manifest.leased_items()
+            if item.key not in unrecorded and claim_of(item.reason) is None
+        ]
         now = self._clock.now()
         changes = [
             Change(item.state, replace(item, state=next_state(item.state, Event.POSTPONED), due_at=now))

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _PAGE = 2000
 _LEASED_PAUSE_S = 0.25  # until what is worked on is looked at again
+_LEASED_BOUND_S = 1800.0  # until it is left for the next time
 _RECORD_ENDING = ".json"  # of what is written beside a refused body
 
 
@@ -80,20 +81,28 @@ class TraceHunt:
     # ------------------------------------------------------------------ one after the other
 
     async def _work_off(self, jobs: Iterable[tuple[str, Callable[[Item | None], Awaitable[None]]]]) -> None:
-        """Do each job when nobody works on its item, under the lock of its group; others are not kept waiting."""
-        waiting = list(jobs)
-        while waiting:
-            again = [job for job in waiting if not await self._is_done(*job)]
-            if again:
-                await self._clock.sleep(_LEASED_PAUSE_S)
-            waiting = again
+        """Do each job when nobody works on its item, under the lock of its group; others are not kept waiting. What is not
+        free in time is told in the tally: what comes behind it is not kept waiting either."""
+        waiting, began_s = list(jobs), self._clock.monotonic()
+        while waiting := [job for job in waiting if not await self._is_done(*job)]:
+            waited_s = self._clock.monotonic() - began_s
+            if waited_s >= _LEASED_BOUND_S:
+                self._give_up([key for key, _ in waiting], waited_s)
+                return
+            await self._clock.sleep(_LEASED_PAUSE_S)
+
+    def _give_up(self, keys: Iterable[str], waited_s: float) -> None:
+        why = f"somebody has worked on it for the {waited_s:.0f} s that it was waited for; it is tried again later"
+        self._tally.refused += [(self._registry.target(key), why) for key in keys]
 
     async def _is_done(self, key: str, work: Callable[[Item | None], Awaitable[None]]) -> bool:
         async with self._unsealer.alone_with(group_of(key)):
             item = (await self._manifest.items([key])).get(key)
-            if item is not None and item.state in LEASED_STATES and not self._is_dry:
-                return False
             try:
+                if item is not None and not self._is_dry:
+                    item = await self._eraser.settle_left(item)
+                    if item.state in LEASED_STATES:
+                        return False
                 await work(item)
             except DiskFaultError as error:
                 self._tally.refused.append((self._registry.target(key), str(error)))
