@@ -681,6 +681,7 @@ class Forgetting:
     indexer: Indexer | None
     locked_by: str | None
     touched: set[str]
+    root: Path
 
     async def erase(self) -> Tally:
         """Erase what is pending, judge the days anew whose bodies were exchanged, and bring the catalogue up. Needs the store's
@@ -766,7 +767,8 @@ async def opened_for_forgetting(
             await forgetter.load()
         reconciler = Reconciler(registry, store, manifest, clock, log, steps, unsealer)
         yield Forgetting(
-            registry, store, manifest, clock, forgetter, rescue, reconciler, indexer, locked_by, touched
+            registry, store, manifest, clock, forgetter, rescue, reconciler, indexer, locked_by, touched,
+            settings.store.path,
         )  # fmt: skip
 
 

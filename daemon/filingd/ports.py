@@ -397,6 +397,13 @@ class Manifest(Protocol):
         """The number of the last event, 0 if there is none."""
         ...
 
+    async def retell(self, after: int) -> None:
+        """Begin the feed anew above a number, and tell all that is stored, sealed and forgotten after it.
+
+        For a manifest that was put back from a copy: the numbers it would use next have been told already.
+        """
+        ...
+
     async def cursors(self) -> Mapping[str, int]:
         """How far those who follow the feed have come, by name."""
         ...
@@ -540,6 +547,14 @@ class Catalogue(Protocol):
 
     async def note_followed(self, seq: int | None) -> None:
         """Remember that. What was contributed before is there as long as this is remembered."""
+        ...
+
+    async def check_in_place(self) -> None:
+        """Look whether it is still the one that was opened.
+
+        Raises:
+            CatalogueDamagedError: it was removed or exchanged, or a reader found it damaged.
+        """
         ...
 
     async def totals(self) -> Totals: ...

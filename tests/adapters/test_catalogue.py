@@ -4,6 +4,7 @@ of what was forgotten, and which questions may never read a whole table."""
 from __future__ import annotations
 
 import asyncio
+import shutil
 import sqlite3
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,7 @@ from filingd.adapters.catalogue_rows import (
 from filingd.adapters.catalogue_schema import (
     FORMAT,
     damage_mark_of,
+    mark_damaged,
     offers_name_index,
     open_writable,
     translate,
@@ -122,7 +124,7 @@ async def test_a_database_of_something_else_is_left_alone(path: Path) -> None:
         connection.execute("CREATE TABLE precious (thing)")
     connection.close()
     before = path.read_bytes()
-    with pytest.raises(StoreError, match="not a catalogue of filingd"):
+    with pytest.raises(UnavailableError, match="not a catalogue of filingd"):
         await SqliteCatalogue.open(path)
     assert path.read_bytes() == before
 
@@ -197,7 +199,7 @@ async def test_nothing_is_let_in_after_the_end(path: Path) -> None:
         (sqlite3.SQLITE_READONLY_DBMOVED, DiskFaultError),
         (sqlite3.SQLITE_BUSY_SNAPSHOT, UnavailableError),
         (sqlite3.SQLITE_CORRUPT_INDEX, CatalogueDamagedError),
-        (sqlite3.SQLITE_MISUSE, StoreError),
+        (sqlite3.SQLITE_MISUSE, UnavailableError),
     ],
 )
 def test_every_refusal_of_the_database_has_its_words(path: Path, code: int, kind: type[Exception]) -> None:
@@ -331,3 +333,19 @@ def test_no_question_reads_a_whole_table(path: Path, name: str) -> None:
 def test_the_statements_that_are_looked_at_are_those_there_are() -> None:
     assert len(STATEMENTS) > 15
     assert STATEMENTS.keys() > MAY_READ_ALL
+
+
+@pytest.mark.parametrize("what", ["removed", "exchanged", "found damaged"])
+async def test_a_catalogue_that_is_not_the_opened_one_any_more_says_so(path: Path, what: str) -> None:
+    catalogue = await SqliteCatalogue.open(path)
+    await catalogue.check_in_place()
+    if what == "removed":
+        path.unlink()
+    elif what == "exchanged":
+        shutil.copy(path, path.with_name("other"))
+        path.with_name("other").rename(path)
+    else:
+        mark_damaged(path)
+    with pytest.raises(CatalogueDamagedError):
+        await catalogue.check_in_place()
+    await catalogue.close()

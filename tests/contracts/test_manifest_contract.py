@@ -585,3 +585,16 @@ async def test_a_cursor_is_kept_for_each_who_follows(manifest: Manifest) -> None
     await manifest.save_cursor("hooks.on_stored", 2**60)
     await manifest.save_cursor("hooks.on_sealed", 5)
     assert await manifest.cursors() == {"hooks.on_sealed": 5, "hooks.on_stored": 2**60}
+
+
+async def test_a_feed_that_is_begun_anew_above_a_number_tells_all_that_is_there(manifest: Manifest) -> None:
+    await plan(manifest, an_item())
+    await store(manifest, f"{DAY}/json")
+    await manifest.save_groups([Group(DAY, opened_at=NOW, sealed_at=NOW + 1)])
+    await manifest.retell(1000)
+    (begun, *rest) = await manifest.feed(3, 99)
+    assert (begun.seq, begun.kind) == (1001, FeedKind.BEGUN)
+    assert [(event.seq, event.kind, event.subject) for event in rest] == [
+        (1002, FeedKind.STORED, f"{DAY}/json"),
+        (1003, FeedKind.SEALED, DAY),
+    ]

@@ -35,13 +35,19 @@ def test_tombstones_are_read_back_as_they_were_written(tombstones: list[Tombston
     assert list(tombstones_in(text, "forgotten.jsonl")) == tombstones
 
 
+@given(st.lists(TOMBSTONES, min_size=1, max_size=3))
+def test_a_last_line_that_only_lacks_its_end_counts(tombstones: list[Tombstone]) -> None:
+    text = "\n".join(line_of(one) for one in tombstones)
+    assert list(tombstones_in(text, "forgotten.jsonl")) == tombstones
+
+
 @given(st.lists(TOMBSTONES, min_size=1, max_size=3), st.data())
 def test_a_last_line_that_a_death_cut_off_does_not_count(
     tombstones: list[Tombstone], data: st.DataObject
 ) -> None:
     text = "".join(f"{line_of(one)}\n" for one in tombstones)
     last = len(line_of(tombstones[-1])) + 1
-    cut = text[: len(text) - data.draw(st.integers(1, last))]
+    cut = text[: len(text) - data.draw(st.integers(2, last))]
     assert list(tombstones_in(cut, "forgotten.jsonl")) == tombstones[:-1]
 
 

@@ -134,6 +134,9 @@ class FakeCatalogue:
     async def note_followed(self, seq: int | None) -> None:
         self.followed_seq = seq
 
+    async def check_in_place(self) -> None:
+        """Nobody takes it away."""
+
     async def totals(self) -> Totals:
         return Totals(len(self.held), len(self._listings()), len(self._documents()))
 

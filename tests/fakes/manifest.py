@@ -145,6 +145,19 @@ class FakeManifest:
         self._require_open()
         return self.kept_feed[-1].seq
 
+    async def retell(self, after: int) -> None:
+        self._before_write()
+        self.kept_feed.append(FeedEvent(after + 1, _to_the_ms(self._clock_now()), FeedKind.BEGUN, ""))
+        held = [row for row in self.rows.values() if row.version > 0 and row.state in HOLDING_STATES]
+        held.sort(key=lambda row: (row.stored_at or 0.0, row.key))
+        self._tell((FeedKind.STORED, row.key, row.version) for row in held)
+        sealed = [
+            (group.sealed_at, key) for key, group in self.kept_groups.items() if group.sealed_at is not None
+        ]
+        self._tell((FeedKind.SEALED, key, 0) for _, key in sorted(sealed))
+        erased = sorted(key for key, each in self.kept_tombstones.items() if each.erased_at is not None)
+        self._tell((FeedKind.FORGOTTEN, key, 0) for key in erased)
+
     async def cursors(self) -> Mapping[str, int]:
         self._require_open()
         return dict(self.kept_cursors)
@@ -199,7 +212,7 @@ class FakeManifest:
     def _tell(self, events: Iterable[tuple[FeedKind, str, int]]) -> None:
         at = _to_the_ms(self._clock_now())
         for kind, subject, version in events:
-            self.kept_feed.append(FeedEvent(len(self.kept_feed) + 1, at, kind, subject, version))
+            self.kept_feed.append(FeedEvent(self.kept_feed[-1].seq + 1, at, kind, subject, version))
 
     def _stage(self, change: Change, staged: dict[str, Item], told: list[tuple[FeedKind, str, int]]) -> bool:
         key = change.item.key

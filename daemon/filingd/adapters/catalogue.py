@@ -9,6 +9,7 @@ told in `catalogue_schema`.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import enum
 import sqlite3
@@ -18,12 +19,13 @@ from filingd.adapters.batch_thread import BatchThread, Call
 from filingd.adapters.catalogue_queries import Queries
 from filingd.adapters.catalogue_schema import (
     BUSY_TIMEOUT_S,
+    damage_mark_of,
     open_read_only,
     open_writable,
     translate,
 )
 from filingd.adapters.catalogue_statements import Statements
-from filingd.core.catalogue import NOTHING_FORGOTTEN
+from filingd.core.catalogue import NOTHING_FORGOTTEN, CatalogueDamagedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -159,7 +161,11 @@ class SqliteCatalogue:
     CatalogueDamagedError, closing and opening it again begins anew.
     """
 
-    def __init__(self, writer: BatchThread, reader: BatchThread, *, began_anew: bool) -> None:
+    def __init__(
+        self, writer: BatchThread, reader: BatchThread, path: Path, inode: int | None, *, began_anew: bool
+    ) -> None:
+        self._path = path
+        self._inode = inode  # of the file that was opened
         self._writer = writer
         self._reader = reader
         self.began_anew = began_anew
@@ -196,7 +202,8 @@ class SqliteCatalogue:
         except BaseException:
             await writer.close()
             raise
-        return cls(writer, reader, began_anew=work.began_anew)
+        inode = await asyncio.to_thread(_inode_of, path)
+        return cls(writer, reader, path, inode, began_anew=work.began_anew)
 
     async def contribute(self, contribution: Contribution) -> Contributed:
         """See `ports.Catalogue`."""
@@ -266,6 +273,10 @@ class SqliteCatalogue:
         """See `ports.Catalogue`."""
         return cast("Totals", await self._ask(Queries.totals))
 
+    async def check_in_place(self) -> None:
+        """See `ports.Catalogue`."""
+        await self._ask(lambda _: _require_in_place(self._path, self._inode))
+
     async def close(self) -> None:
         """Finish what is queued, then close. May be called twice."""
         await self._reader.close()
@@ -276,6 +287,22 @@ class SqliteCatalogue:
 
     async def _ask(self, question: Callable[[Queries], Any]) -> Any:
         return await self._reader.submit(_Kind.QUESTION, question)
+
+
+def _inode_of(path: Path) -> int | None:
+    try:
+        return path.stat().st_ino
+    except OSError:
+        return None
+
+
+def _require_in_place(path: Path, inode: int | None) -> None:
+    if _inode_of(path) != inode:
+        raise CatalogueDamagedError(
+            f"The catalogue {path} was removed, or another file was put in its place."
+        )
+    if damage_mark_of(path).exists():
+        raise CatalogueDamagedError(f"The catalogue {path} was found to be damaged by whoever read it.")
 
 
 def _told(error: Exception, path: Path) -> Exception:

@@ -203,7 +203,7 @@ def _checked_version(connection: sqlite3.Connection, path: Path) -> int | None:
     if connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone() is None:
         return None
     if application_id != APPLICATION_ID:
-        raise StoreError(
+        raise UnavailableError(
             f"{path} is a database, but not a catalogue of filingd. Move it away; filingd makes a new one."
         )
     return int(version)

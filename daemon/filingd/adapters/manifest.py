@@ -319,6 +319,10 @@ class SqliteManifest:
     async def feed_head(self) -> int:
         return cast("int", await self._ask(Queries.feed_head))
 
+    async def retell(self, after: int) -> None:
+        """See `ports.Manifest`."""
+        await self._write(lambda statements: statements.retell(after))
+
     async def cursors(self) -> Mapping[str, int]:
         return cast("Mapping[str, int]", await self._ask(Queries.cursors))
 

@@ -77,6 +77,18 @@ _ERASE_AGAIN = (
 _NOTE_ERASED = (
     "UPDATE tombstones SET erased_ms = ?, erased = ? WHERE subject IN (SELECT value FROM json_each(?))"
 )
+_RETELL_ITEMS = (
+    "INSERT INTO feed (at_ms, kind, subject, version) SELECT ?, ?, key, version FROM items "
+    "WHERE version > 0 AND state IN (SELECT value FROM json_each(?)) ORDER BY stored_ms, key"
+)
+_RETELL_GROUPS = (
+    "INSERT INTO feed (at_ms, kind, subject, version) SELECT ?, ?, key, 0 FROM groups "
+    "WHERE sealed_ms IS NOT NULL ORDER BY sealed_ms, key"
+)
+_RETELL_ERASED = (
+    "INSERT INTO feed (at_ms, kind, subject, version) SELECT ?, ?, subject, 0 FROM tombstones "
+    "WHERE erased_ms IS NOT NULL ORDER BY subject"
+)
 _COUNT_STATES = (
     "INSERT INTO state_counts (state, items) VALUES ",
     " ON CONFLICT (state) DO UPDATE SET items = items + excluded.items",
@@ -287,6 +299,18 @@ class Statements(Queries):
     def save_cursor(self, name: str, seq: int) -> None:
         """See `ports.Manifest`."""
         self._connection.execute("REPLACE INTO cursors (name, seq) VALUES (?, ?)", (name, seq))
+
+    def retell(self, after: int) -> None:
+        """See `ports.Manifest`."""
+        at_ms = to_ms(self._clock_now())
+        begun = (after + 1, at_ms, int(FeedKind.BEGUN))
+        self._connection.execute(
+            "INSERT INTO feed (seq, at_ms, kind, subject, version) VALUES (?, ?, ?, '', 0)", begun
+        )
+        holding = json.dumps([int(state) for state in HOLDING_STATES])
+        self._connection.execute(_RETELL_ITEMS, (at_ms, int(FeedKind.STORED), holding))
+        self._connection.execute(_RETELL_GROUPS, (at_ms, int(FeedKind.SEALED)))
+        self._connection.execute(_RETELL_ERASED, (at_ms, int(FeedKind.FORGOTTEN)))
 
     def begin_feed(self, after: int) -> None:
         """Begin the feed (anew), with numbers above any that were used."""

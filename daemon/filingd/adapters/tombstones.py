@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from filingd.adapters.disk import disk_errors
 from filingd.core import steps as step
-from filingd.core.tombstones import line_of, tombstones_in, unknown_of
+from filingd.core.tombstones import line_of, tombstones_in, unknown_of, whole_length
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,14 +65,17 @@ class TombstoneFile:
         self._steps.reached(step.TOMBSTONE_WRITTEN)
 
     def _append(self, fd: int, tombstones: Sequence[Tombstone]) -> None:
-        there = os.pread(fd, os.fstat(fd).st_size, 0)
-        known = tombstones_in(there.decode("utf-8", "replace"), str(self._path))
+        there = os.pread(fd, os.fstat(fd).st_size, 0).decode("utf-8", "surrogateescape")
+        known = tombstones_in(there, str(self._path))
         new = unknown_of(tombstones, known)
-        end = there.rfind(b"\n") + 1
+        whole = there[: whole_length(there)]
+        end = len(whole.encode("utf-8", "surrogateescape"))
         try:
             os.ftruncate(fd, end)
             os.lseek(fd, end, os.SEEK_SET)
             lines = "".join(f"{line_of(tombstone)}\n" for tombstone in new)
+            if whole and not whole.endswith("\n"):
+                lines = f"\n{lines}"
             self._disk.write_all(fd, memoryview(lines.encode()))
             self._disk.syscalls.fsync(fd)
         except OSError:

@@ -101,6 +101,18 @@ class _Order:
 
 
 async def _forget(settings: Settings, rehearse_at: float | None, order: _Order) -> dict[str, Any] | None:
+    """Once more, when whoever was to erase it has ended without."""
+    until_s = time.monotonic() + order.wait_s
+    while True:
+        report = await _forget_once(settings, rehearse_at, order, until_s)
+        if report is None or report["erased"] or report["left_to"] is None or time.monotonic() >= until_s:
+            return report
+        order.asks = False  # it was confirmed
+
+
+async def _forget_once(
+    settings: Settings, rehearse_at: float | None, order: _Order, until_s: float
+) -> dict[str, Any] | None:
     from filingd import app
 
     async with app.opened_for_forgetting(settings, rehearse_at, is_dry=order.dry_run) as opened:
@@ -116,7 +128,7 @@ async def _forget(settings: Settings, rehearse_at: float | None, order: _Order) 
         if opened.locked_by is None:
             tally = await opened.erase()
             return _report(tombstones, tally, began_s, dry_run=False)
-        return await _handed_over(opened, tombstones, order.wait_s, began_s)
+        return await _handed_over(opened, tombstones, until_s, began_s)
 
 
 def _tombstones(opened: Forgetting, order: _Order) -> list[Tombstone]:
@@ -145,16 +157,21 @@ def _is_confirmed(tombstones: Sequence[Tombstone], would: Tally) -> bool:
 
 
 async def _handed_over(
-    opened: Forgetting, tombstones: Sequence[Tombstone], wait_s: float, began_s: float
+    opened: Forgetting, tombstones: Sequence[Tombstone], until_s: float, began_s: float
 ) -> dict[str, Any]:
     """Wait until the daemon erased it; for as long as there is one."""
+    from filingd.adapters.lock import lock_holder
+
+    wait_s = max(0.0, until_s - time.monotonic())
     click.echo(f"{opened.locked_by} erases it; waiting for up to {wait_s:,.0f} s.", err=True)
     wanted = {tombstone.subject for tombstone in tombstones}
-    until_s = time.monotonic() + wait_s
     while time.monotonic() < until_s:
+        is_held = lock_holder(opened.root) is not None  # before looking: it may erase and end in between
         known = {one.subject: one for one in await opened.manifest.tombstones() if one.subject in wanted}
         if all(one.erased_at is not None for one in known.values()):
             return _report_of_daemon(tombstones, known.values(), began_s)
+        if not is_held:
+            break
         await asyncio.sleep(_LOOK_EVERY_S)
     return {**_facts(tombstones, began_s), "dry_run": False, "erased": False, "left_to": opened.locked_by}
 

@@ -50,15 +50,27 @@ def line_of(tombstone: Tombstone) -> str:
 def tombstones_in(text: str, path: str) -> Sequence[Tombstone]:
     """The tombstones of a `forgotten.jsonl`, which is called `path` in an error.
 
-    A last line without an end was never finished, and nobody was told that it was: it does not count.
+    A last line that a death cut off was never promised to anybody and does not count; one that only lacks its end does: an
+    editor, or whoever put the file back, may have left it so.
 
     Raises:
         StoreError: a line is no tombstone. What was to be forgotten could come back, so nobody goes on without it.
     """
-    whole = text[: text.rfind("\n") + 1]
     return [
-        _tombstone_of(line, number, path) for number, line in enumerate(whole.split("\n"), 1) if line.strip()
+        _tombstone_of(line, number, path)
+        for number, line in enumerate(text[: whole_length(text)].split("\n"), 1)
+        if line.strip()
     ]
+
+
+def whole_length(text: str) -> int:
+    """Up to where a `forgotten.jsonl` is whole: its end, unless its last line was cut off."""
+    end = text.rfind("\n") + 1
+    try:
+        is_whole = isinstance(json.loads(text[end:]), dict)
+    except ValueError:
+        is_whole = False
+    return len(text) if is_whole else end
 
 
 def _tombstone_of(line: str, number: int, path: str) -> Tombstone:

@@ -146,6 +146,9 @@ class Indexer:
             after = await self._read_everything(catalogue, head)
         elif after <= head:
             await self._read_what_is_missing(catalogue)
+        if after > head:
+            # The manifest was put back from a copy: what it tells next must not have numbers that were told already.
+            await self._manifest.retell(after)
         while after <= head:
             found = await self._manifest.feed(after, _PAGE)
             if any(event.kind is FeedKind.BEGUN for event in found):
@@ -157,6 +160,7 @@ class Indexer:
             self._after, self._is_in_trouble, self._trouble_told_s = after, False, None
             if not found and not await self._followed_up(catalogue):
                 await rest(self._clock, self._wake)
+                await catalogue.check_in_place()
             if not found:
                 head = await self._manifest.feed_head()
         self._log.warning(events.CATALOGUE_BEGUN_ANEW, detail="It followed another manifest than this one.")
