@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import itertools
 import zipfile
 from typing import TYPE_CHECKING, Any
 
@@ -420,3 +421,26 @@ async def test_nothing_is_staged_where_there_is_no_room_for_it_and_the_row_is_le
         await rig.forgetter.erase()
     assert "scrub.claimed" not in rig.steps.seen
     assert rig.manifest.recorded == []
+
+
+async def test_others_have_their_turn_while_many_names_are_gone_through(rig: EngineRig) -> None:
+    for number in range(3000):
+        rig.store.published[f"lib/book-{number + 100}/list.zip"] = BODY
+    seen = 0
+    key_of = rig.registry.key_of
+
+    def counted(target: str) -> str | None:
+        nonlocal seen
+        seen += 1
+        return key_of(target)
+
+    rig.registry.key_of = counted  # type: ignore[method-assign]
+    await rig.forgetter.bury([BOOK])
+    erasing = asyncio.ensure_future(rig.forgetter.erase())
+    seen_at_turns = {0}
+    while not erasing.done():
+        await asyncio.sleep(0)
+        seen_at_turns.add(seen)
+    in_order = sorted(seen_at_turns)
+    assert max(later - sooner for sooner, later in itertools.pairwise(in_order)) <= 200
+    assert seen >= 3000

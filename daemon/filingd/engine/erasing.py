@@ -47,7 +47,7 @@ class Tally:
     size_bytes: int = 0
     refused: list[tuple[str, str]] = field(default_factory=list)
     groups: set[str] = field(default_factory=set)
-    keys: list[str] = field(default_factory=list)  # of the items concerned, each once
+    keys: dict[str, None] = field(default_factory=dict)  # of the items concerned, in order
 
     def facts(self) -> dict[str, int]:
         """The counts, as plain JSON."""
@@ -57,8 +57,7 @@ class Tally:
     def concerns(self, key: str) -> None:
         """Something of this item goes."""
         self.groups.add(group_of(key))
-        if key not in self.keys:
-            self.keys.append(key)
+        self.keys[key] = None
 
 
 class Cleanable(Protocol):

@@ -8,7 +8,8 @@ again when it is free.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+from typing import TYPE_CHECKING, TypeVar
 
 from filingd.core import events, layout
 from filingd.core.errors import DiskFaultError, ManifestDamagedError, StoreError, StoreReplacedError
@@ -16,7 +17,7 @@ from filingd.core.forgetting import redacted
 from filingd.core.model import LEASED_STATES, State, group_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 
     from filingd.core.catalogue import Forgotten
     from filingd.core.forgetting import Scrub
@@ -25,7 +26,12 @@ if TYPE_CHECKING:
     from filingd.engine.unseal import Unsealer
     from filingd.ports import Clock, Log, Manifest, Registry, Store
 
+    Job = tuple[str, Callable[[Item | None], Awaitable[None]]]  # the key of an item, and what is done to it
+
+T = TypeVar("T")
+
 _PAGE = 2000
+_TURN = 200  # what is gone through before others have their turn
 _LEASED_PAUSE_S = 0.25  # until what is worked on is looked at again
 _LEASED_BOUND_S = 1800.0  # until it is left for the next time
 _RECORD_ENDING = ".json"  # of what is written beside a refused body
@@ -68,10 +74,10 @@ class TraceHunt:
             DiskFaultError: the store as a whole cannot be looked at; of single files it is told in the tally.
         """
         await self._catalogue()
-        await self._work_off([(item.key, self._forget_row) async for item in self._rows()])
-        await self._work_off([(key, self._clean(key, path, None)) async for key, path in self._bodies()])
-        await self._work_off([(key, self._clean(key, path, n)) async for key, path, n in self._older()])
-        await self._work_off([(key, self._drop_partial(key)) for key in await self._partials()])
+        await self._work_off((item.key, self._forget_row) async for item in self._rows())
+        await self._work_off((key, self._clean(key, path, None)) async for key, path in self._bodies())
+        await self._work_off((key, self._clean(key, path, n)) async for key, path, n in self._older())
+        await self._work_off((key, self._drop_partial(key)) async for key in self._partials())
         await self._quarantine()
 
     async def _catalogue(self) -> None:
@@ -80,10 +86,11 @@ class TraceHunt:
 
     # ------------------------------------------------------------------ one after the other
 
-    async def _work_off(self, jobs: Iterable[tuple[str, Callable[[Item | None], Awaitable[None]]]]) -> None:
+    async def _work_off(self, jobs: AsyncIterator[Job]) -> None:
         """Do each job when nobody works on its item, under the lock of its group; others are not kept waiting. What is not
         free in time is told in the tally: what comes behind it is not kept waiting either."""
-        waiting, began_s = list(jobs), self._clock.monotonic()
+        waiting = [job async for job in jobs if not await self._is_done(*job)]
+        began_s = self._clock.monotonic()
         while waiting := [job for job in waiting if not await self._is_done(*job)]:
             waited_s = self._clock.monotonic() - began_s
             if waited_s >= _LEASED_BOUND_S:
@@ -119,7 +126,7 @@ class TraceHunt:
         after = ""
         while page := await self._manifest.page(after, _PAGE):
             after = page[-1].key
-            for item in page:
+            async for item in _in_turns(page):
                 if self._registry.is_forgotten(item.key, self._new):
                     yield item
 
@@ -143,14 +150,14 @@ class TraceHunt:
 
     async def _bodies(self) -> AsyncIterator[tuple[str, str]]:
         """Key and path of every published body that may hold something of what is forgotten."""
-        for path in await self._store.files(self._registry.name):
+        async for path in _in_turns(await self._store.files(self._registry.name)):
             key = self._registry.key_of(path)
             if key is not None and self._concerns(key):
                 yield key, path
 
     async def _older(self) -> AsyncIterator[tuple[str, str, int]]:
         """The same of older versions, with their numbers."""
-        for path in await self._store.files(layout.VERSIONS):
+        async for path in _in_turns(await self._store.files(layout.VERSIONS)):
             superseded = layout.superseded_of(path)
             key = self._registry.key_of(superseded[0]) if superseded else None
             if superseded is not None and key is not None and self._concerns(key):
@@ -226,9 +233,11 @@ class TraceHunt:
 
     # ------------------------------------------------------------------ unfinished and refused bodies
 
-    async def _partials(self) -> list[str]:
-        keys = [self._registry.key_of(target) for target in await self._store.staged()]
-        return [key for key in keys if key is not None and self._concerns(key)]
+    async def _partials(self) -> AsyncIterator[str]:
+        async for target in _in_turns(await self._store.staged()):
+            key = self._registry.key_of(target)
+            if key is not None and self._concerns(key):
+                yield key
 
     def _drop_partial(self, key: str) -> Callable[[Item | None], Awaitable[None]]:
         async def drop(_: Item | None) -> None:
@@ -240,7 +249,7 @@ class TraceHunt:
 
     async def _quarantine(self) -> None:
         """A refused body is no part of the mirror: one with a trace, or that may hide one, goes as a whole."""
-        for path in await self._store.files(layout.QUARANTINE):
+        async for path in _in_turns(await self._store.files(layout.QUARANTINE)):
             target = layout.set_aside_of(path)
             if target is None:
                 continue
@@ -275,3 +284,11 @@ class TraceHunt:
         text = await self._store.read_text(path)
         if text is not None and not self._is_dry and (left := redacted(text, self._new)) != text:
             await self._store.write_text(path, left)
+
+
+async def _in_turns(many: Sequence[T]) -> AsyncIterator[T]:
+    """One after the other; in between whoever else has something to do has a turn."""
+    for at, one in enumerate(many, 1):
+        yield one
+        if at % _TURN == 0:
+            await asyncio.sleep(0)
