@@ -107,7 +107,12 @@ def examine_products(
         refusal = _hold_store(held, settings, clock)
         if refusal is not None and not may_probe_beside_daemon:
             return [skipped("calls", "nbb", refusal)]
-        return asyncio.run(_ask_all(settings, settings.nbb, keyring, clock))
+        try:
+            return asyncio.run(_ask_all(settings, settings.nbb, keyring, clock))
+        except (
+            ConfigError
+        ) as error:  # such as a bundle of certificates that is not there: no call can be made at all
+            return [problem("calls", "nbb", "no call can be made", str(error))]
 
 
 def _hold_store(held: ExitStack, settings: Settings, clock: Clock) -> str | None:

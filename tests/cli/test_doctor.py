@@ -193,6 +193,10 @@ def _proxy_closed(rig: Rig) -> None:
         rig.config.change({"http": {"proxy": f"http://127.0.0.1:{free.getsockname()[1]}"}})
 
 
+def _certificates_missing(rig: Rig) -> None:
+    rig.config.change({"http": {"ca_bundle": "/nowhere/bundle.pem"}})
+
+
 BROKEN: dict[str, tuple[Callable[[Rig], None], str, str, str]] = {
     "a path": (_wrong_path, "path", "nbb/extract /extracts/{date}/list", "[nbb.paths.extract]"),
     "a revoked key": (_no_second_key, "key", "nbb/improved key 2 (env:FILINGD_TEST_IMPROVED_2)", "portal"),
@@ -207,6 +211,7 @@ BROKEN: dict[str, tuple[Callable[[Rig], None], str, str, str]] = {
     "the log": (_log_is_a_folder, "log", "", "[log] path"),
     "a pipe for a log": (_log_is_a_pipe, "log", "", "[log] path"),
     "the name": (_name_unknown, "network", "nowhere.invalid", "resolv.conf"),
+    "the certificates": (_certificates_missing, "calls", "nbb", "PEM file"),
     "the proxy": (_proxy_closed, "service", "extract", "proxy"),
 }
 
