@@ -128,3 +128,14 @@ async def test_a_line_that_a_death_cut_off_is_taken_away_by_the_next(
     await store.add_tombstones([SECOND])
     assert await store.tombstones() == [FIRST, SECOND]
     assert (tmp_path / "forgotten.jsonl").stat().st_mode & 0o777 == 0o640
+
+
+async def test_a_zip_in_which_the_walk_saw_nothing_suspect_need_not_be_one_that_can_be_edited(
+    store: DiskStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("filingd.adapters.zipedit._DIRECTORY_BYTES_MAX", 1)
+    staged = await staged_and_filled(store, BODY)
+    assert await staged.scrub(Without({"2026-99999999.json"})) is None
+    with pytest.raises(DiskFaultError, match="the directory cannot be"):
+        await staged.scrub(SCRUB)
+    await staged.discard()

@@ -315,6 +315,9 @@ class FakeStaged:
         return report
 
     async def scrub(self, scrub: Scrub) -> tuple[BodyReport, Traces] | None:
+        members = self._examiner.members if self._examiner else []
+        if members and not any(map(scrub.suspects, members)):
+            return None
         edit = _edit(bytes(self._body), scrub)
         if edit is None:
             return None

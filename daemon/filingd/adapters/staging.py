@@ -322,6 +322,9 @@ class StagedBody:
     def _scrub(self, scrub: Scrub) -> tuple[BodyReport, Traces] | None:
         if self._failure is not None:
             raise self._failure
+        members = self._examiner.members
+        if members and not any(map(scrub.suspects, members)):
+            return None  # by what the walk saw: such a zip need not be one that can be edited
         edit = self._edit(self._fd, self._written, scrub)
         if edit is None:
             return None
