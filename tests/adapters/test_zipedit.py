@@ -60,7 +60,8 @@ SHAPES = st.fixed_dictionaries(
         "method": st.sampled_from([zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED]),
         "streamed": st.booleans(),
         "force_zip64": st.booleans(),
-        "comment": st.binary(max_size=20),
+        # With an end record of its own in the comment `zipfile` itself does not find the zip's.
+        "comment": st.binary(max_size=20).filter(lambda comment: b"PK\x05\x06" not in comment),
         "folders": st.sampled_from([(), ("sub/",)]),
     }
 )
