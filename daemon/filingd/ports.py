@@ -463,7 +463,7 @@ class Watchlists(Protocol):
 
     async def look(self) -> Reading | None:
         """What they say, if anything about them changed since the last look; None if not. Never raises: what cannot be read
-        is a finding, and counts as it was read last."""
+        is a finding, and counts as it was read last; what was never read makes the reading incomplete."""
         ...
 
 

@@ -73,7 +73,7 @@ def test_what_is_told_is_bounded_and_counted(folder: Path) -> None:
 
 def test_without_a_folder_nobody_is_followed(tmp_path: Path) -> None:
     lists = lists_in(tmp_path / "missing")
-    assert read(lists) == Reading({}, {})
+    assert read(lists) == Reading({}, {}, is_complete=False), "it may be about to be mounted"
     assert lists.look() is None
 
 
@@ -119,6 +119,83 @@ def make_folder(path: Path) -> None:
 
 def make_dangling(path: Path) -> None:
     path.symlink_to(path.parent / "nowhere")
+
+
+def take_away(folder: Path) -> None:
+    folder.rename(folder.with_name("elsewhere"))
+
+
+def exchange_for_an_empty_one(folder: Path) -> None:
+    take_away(folder)
+    folder.mkdir()
+
+
+def exchange_for_a_file(folder: Path) -> None:
+    take_away(folder)
+    folder.write_text("")
+
+
+@pytest.mark.parametrize("spoil", [take_away, exchange_for_an_empty_one, exchange_for_a_file])
+def test_a_folder_that_is_gone_counts_as_it_was_until_it_is_back(folder: Path, spoil: object) -> None:
+    assert callable(spoil)
+    (folder / "clients.csv").write_text(f"{ALFA}\n{BETA}\n")
+    lists = lists_in(folder)
+    read(lists)
+    spoil(folder)
+    gone = read(lists)
+    assert (list(gone.watched), gone.counts, gone.is_complete) == ([ALFA, BETA], {"clients": 2}, True)
+    (finding,) = gone.findings
+    assert finding.startswith(f"{folder}: ")
+    assert "read last" in finding
+    assert lists.look() is None
+    folder.rmdir() if folder.is_dir() else folder.unlink(missing_ok=True)
+    lists.look()
+    folder.with_name("elsewhere").rename(folder)
+    back = read(lists)
+    assert (list(back.watched), back.findings) == ([ALFA, BETA], ())
+
+
+def test_the_last_list_may_be_removed_from_its_folder(folder: Path) -> None:
+    path = folder / "clients.csv"
+    path.write_text(f"{ALFA}\n")
+    lists = lists_in(folder)
+    read(lists)
+    path.unlink()
+    assert read(lists) == Reading({}, {})
+
+
+@pytest.mark.parametrize("spoil", [make_fifo, make_folder, make_dangling])
+def test_a_list_that_was_never_read_makes_the_reading_incomplete_until_it_is(
+    folder: Path, spoil: object
+) -> None:
+    assert callable(spoil)
+    path = folder / "clients.csv"
+    (folder / "others.csv").write_text(f"{BETA}\n")
+    spoil(path)
+    lists = lists_in(folder)
+    reading = read(lists)
+    assert (list(reading.watched), reading.is_complete) == ([BETA], False)
+    assert "not read since the start" in reading.findings[0]
+    assert "read last" not in reading.findings[0]
+    (folder / "more.csv").write_text(f"{GAMMA}\n")
+    assert not read(lists).is_complete, "it was not read last time either"
+    path.rmdir() if path.is_dir() else path.unlink()
+    path.write_text(f"{ALFA}\n")
+    reading = read(lists)
+    assert (list(reading.watched), reading.is_complete) == ([ALFA, BETA, GAMMA], True)
+
+
+@pytest.mark.parametrize("spoil", [take_away, exchange_for_an_empty_one, exchange_for_a_file])
+def test_after_a_restart_a_folder_without_lists_shows_nothing(folder: Path, spoil: object) -> None:
+    assert callable(spoil)
+    spoil(folder)
+    lists = lists_in(folder)
+    assert not read(lists).is_complete
+    folder.rmdir() if folder.is_dir() else folder.unlink(missing_ok=True)
+    lists.look()
+    folder.mkdir()
+    (folder / "clients.csv").write_text("# nobody\n")
+    assert read(lists) == Reading({}, {"clients": 0})
 
 
 @pytest.mark.parametrize("spoil", [make_fifo, make_folder, make_dangling])

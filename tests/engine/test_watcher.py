@@ -34,9 +34,11 @@ class FakeLists:
     def __init__(self) -> None:
         self.next: Reading | None = None
 
-    def say(self, watched: Mapping[str, Terms] | Iterable[str], *findings: str) -> None:
+    def say(
+        self, watched: Mapping[str, Terms] | Iterable[str], *findings: str, is_complete: bool = True
+    ) -> None:
         terms = watched if isinstance(watched, dict) else dict.fromkeys(sorted(watched), TERMS)
-        self.next = Reading(terms, {"mine": len(terms)}, findings, len(findings))
+        self.next = Reading(terms, {"mine": len(terms)}, findings, len(findings), is_complete)
 
     async def look(self) -> Reading | None:
         reading, self.next = self.next, None
@@ -118,6 +120,38 @@ async def test_lists_that_did_not_change_cost_nothing(world: World) -> None:
     await world.watcher.look()
     assert len(world.manifest.recorded) == recorded
     assert len(world.log.of("watchlist.read")) == 1
+
+
+async def test_after_a_start_nobody_is_taken_out_until_all_lists_were_read(world: World) -> None:
+    await world.read("1234", "5678")
+    await world.contribute("1234", "book-1")
+    await world.follow_up()
+    restarted = world.watcher = world.new_watcher()
+    world.lists.say(["5678", "9999"], is_complete=False)
+    await restarted.look()
+    await world.contribute("1234", "book-2", key="lib/shelf-8/list")
+    await world.follow_up()
+    cards = {number: world.card(number) for number in ("1234", "5678", "9999")}
+    assert all(card is not None and card.due_at is not None for card in cards.values())
+    assert world.wanted == {"book-1"}
+    told = world.log.of("watchlist.read")[-1]
+    assert (told["added"], told["removed"], told["problem_count"]) == (1, 0, 1)
+    assert told["problems"][0].startswith("1 companies that are followed are in no list that could be read.")
+    world.lists.say(["5678", "9999"])
+    await restarted.look()
+    await world.follow_up()
+    gone = world.card("1234")
+    assert gone is not None
+    assert gone.due_at is None, "now they were"
+    assert world.wanted == set()
+    assert world.log.of("watchlist.read")[-1]["removed"] == 1
+
+
+async def test_without_lists_and_without_companies_nothing_is_told(world: World) -> None:
+    world.lists.next = Reading({}, {}, is_complete=False)
+    await world.watcher.look()
+    assert world.log.of("watchlist.read") == []
+    assert not world.watcher.has_work
 
 
 async def test_who_is_taken_out_is_asked_for_no_more_and_comes_back_with_what_is_stored(world: World) -> None:

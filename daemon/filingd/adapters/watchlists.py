@@ -35,17 +35,34 @@ if TYPE_CHECKING:
 EXTENSION = ".csv"
 _MOST_FINDINGS = 20
 _LARGEST_LIST_BYTES = 256 * 1024 * 1024
-_UNREADABLE = "It cannot be read ({why}). {remedy} Until then it counts as it was read last."
+_FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_UNREADABLE = "It cannot be read ({why}). {remedy} {meanwhile}"
+_AS_READ_LAST = "Until then it counts as it was read last."
+_NEVER_READ = "It was not read since the start: until then nobody is taken out of what is followed."
+_EMPTIED = (
+    "It is another folder than before and has no lists. Bring them back, or leave one that is empty to follow nobody. Until then "
+    "they count as they were read last."
+)
 
 _Signature = tuple[tuple[str, int, int, int, int], ...]  # name, size, inode, when content and rights changed
 
 
 class _List(NamedTuple):
-    """One list as it was read: its numbers, and what is wrong with it."""
+    """One list as it was read: its numbers, and what is wrong with it. `was_read` is False if it never could be."""
 
     numbers: tuple[str, ...]
     findings: tuple[str, ...]
     finding_count: int
+    was_read: bool = True
+
+
+class _Look(NamedTuple):
+    """What the folder looks like: a few calls, whatever the lists hold. `folder` tells it from another in the same place; None,
+    with a `problem`, if it cannot be told."""
+
+    signature: _Signature
+    folder: tuple[int, int] | None = None
+    problem: OSError | None = None
 
 
 class WatchlistFolder:
@@ -59,7 +76,8 @@ class WatchlistFolder:
         self._terms = terms
         self._default = default or Terms()
         self._plain = plain
-        self._seen: _Signature | None = None
+        self._seen: _Look | None = None
+        self._read_from: tuple[int, int] | None = None  # the folder that the lists were read from
         self._lists: dict[str, _List] = {}
 
     def editor(self) -> ListEditor:
@@ -72,33 +90,45 @@ class WatchlistFolder:
 
     def look(self) -> Reading | None:
         """See `ports.Watchlists`."""
-        signature, problem = self._signature()
-        if signature == self._seen:
+        found = self._look()
+        if self._seen is not None and found[:2] == self._seen[:2]:
             return None
-        self._seen = signature
-        if problem is None:
-            self._lists = {name: self._read(name) for name in _names(signature)}
-        return self._reading(problem)
+        self._seen = found
+        if found.problem is not None:
+            return self._reading(self._told(found.problem), is_complete=self._read_from is not None)
+        if self._lists and not found.signature and found.folder != self._read_from:
+            return self._reading(f"{self._folder}: {_EMPTIED}")
+        is_first, self._read_from = self._read_from is None, found.folder
+        self._lists = {name: self._read(name) for name in _names(found.signature)}
+        return self._reading(is_complete=bool(self._lists) or not is_first)
 
-    def _signature(self) -> tuple[_Signature, str | None]:
-        """What shows whether anything was changed: a few calls, whatever the lists hold; and why it cannot be told."""
+    def _look(self) -> _Look:
         try:
-            with os.scandir(self._folder) as found:
-                return tuple(sorted(_look_of(entry) for entry in found if _is_list(entry.name))), None
-        except FileNotFoundError:
-            return (), None
+            with _opened(self._folder) as folder, os.scandir(folder) as found:
+                signature = tuple(sorted(_look_of(entry) for entry in found if _is_list(entry.name)))
+                seen = os.fstat(folder)
+                return _Look(signature, (seen.st_dev, seen.st_ino))
         except OSError as error:
-            remedy = "Check that it is a folder and its permissions ([nbb] watchlists)."
-            return (("", error.errno or 0, 0, 0, 0),), f"{self._folder}: " + _told_unreadable(error, remedy)
+            return _Look((("", error.errno or 0, 0, 0, 0),), problem=error)
+
+    def _told(self, error: OSError) -> str | None:
+        """What is wrong with the folder; nothing if there never was one."""
+        if isinstance(error, FileNotFoundError) and not self._lists:
+            return None
+        meanwhile = _NEVER_READ if self._read_from is None else _AS_READ_LAST
+        remedy = "Check that it is a folder and its permissions ([nbb] watchlists)."
+        return f"{self._folder}: " + _told_unreadable(error, remedy, meanwhile)
 
     def _read(self, name: str) -> _List:
         path = self._folder / f"{name}{EXTENSION}"
         try:
             text = _text_of(path)
         except OSError as error:
-            told = f"{path}: " + _told_unreadable(error, "Check its permissions.")
             known = self._lists.get(name)
-            return _List(known.numbers if known else (), (told,), 1)
+            was_read = known is not None and known.was_read
+            meanwhile = _AS_READ_LAST if was_read else _NEVER_READ
+            told = f"{path}: " + _told_unreadable(error, "Check its permissions.", meanwhile)
+            return _List(known.numbers if known else (), (told,), 1, was_read)
         numbers: list[str] = []
         findings: list[str] = []
         count = 0
@@ -111,7 +141,7 @@ class WatchlistFolder:
                 findings.append(told_finding(path, line))
         return _List(tuple(numbers), tuple(findings), count)
 
-    def _reading(self, problem: str | None) -> Reading:
+    def _reading(self, problem: str | None = None, *, is_complete: bool = True) -> Reading:
         watched = gathered(
             (read.numbers, self._terms.get(name, self._default)) for name, read in self._lists.items()
         )
@@ -127,6 +157,7 @@ class WatchlistFolder:
             {name: len(read.numbers) for name, read in self._lists.items()},
             tuple(findings[:_MOST_FINDINGS]),
             len(own) + sum(read.finding_count for read in self._lists.values()),
+            is_complete and all(read.was_read for read in self._lists.values()),
         )
 
 
@@ -208,7 +239,7 @@ class ListEditor:
     def _alone(self) -> Iterator[None]:
         with disk_errors("make the folder", self._folder):
             self._folder.mkdir(mode=0o755, parents=True, exist_ok=True)
-            folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            folder = os.open(self._folder, _FOLDER_FLAGS)
         try:
             fcntl.flock(folder, fcntl.LOCK_EX)
             yield
@@ -257,6 +288,16 @@ def _text_of(path: Path) -> str:
     return data.decode("utf-8", "surrogateescape")
 
 
+@contextmanager
+def _opened(folder: Path) -> Iterator[int]:
+    """A folder stays the same while it is looked at, whatever takes its place meanwhile."""
+    opened = os.open(folder, _FOLDER_FLAGS)
+    try:
+        yield opened
+    finally:
+        os.close(opened)
+
+
 def _open_without_waiting(path: str, flags: int) -> int:
     """A pipe would keep whoever opens it waiting for a writer."""
     return os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -282,8 +323,8 @@ def _stem(file_name: str) -> str:
     return file_name.removesuffix(EXTENSION)
 
 
-def _told_unreadable(error: OSError, remedy: str) -> str:
-    return _UNREADABLE.format(why=error.strerror, remedy=remedy)
+def _told_unreadable(error: OSError, remedy: str, meanwhile: str) -> str:
+    return _UNREADABLE.format(why=error.strerror, remedy=remedy, meanwhile=meanwhile)
 
 
 __all__ = [

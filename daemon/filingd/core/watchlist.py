@@ -74,12 +74,16 @@ class Finding(msgspec.Struct, frozen=True):
 
 class Reading(msgspec.Struct, frozen=True):
     """What the lists say together: companies with their terms, by number; how many each list names; what is wrong with them,
-    in whole sentences, the first `findings` of `finding_count`."""
+    in whole sentences, the first `findings` of `finding_count`.
+
+    `is_complete` is False if there may be lists that were never read: then nothing says that somebody is not followed any more.
+    """
 
     watched: Mapping[str, Terms]
     counts: Mapping[str, int]
     findings: tuple[str, ...] = ()
     finding_count: int = 0
+    is_complete: bool = True
 
 
 # ------------------------------------------------------------------------------------------------- reading

@@ -29,11 +29,19 @@ _CHUNK = 1000
 _AT_ONCE = 256  # companies whose documents are looked at before others have their turn
 
 
+_KEPT = (
+    "{count} companies that are followed are in no list that could be read. They stay as they are until all lists can be read: "
+    "bring the lists back; to follow none of them, leave one list that is empty."
+)
+
+
 class _Compared(NamedTuple):
-    """What a comparison of lists and manifest changed: the companies that are new in it, and those that were taken out."""
+    """What a comparison of lists and manifest changed: the companies that are new in it, and those that were taken out. `kept`
+    would have been, had all lists been read."""
 
     added: set[str]
     removed: set[str]
+    kept: set[str]
 
 
 class Watcher:
@@ -64,6 +72,7 @@ class Watcher:
         self._to_look_at: dict[str, None] = {}
         self._looking = asyncio.Lock()
         self._has_read = False
+        self._is_complete = False
         self._is_following_up = False
         self._untaken: Reading | None = None  # what was read and could not be recorded
         self._swept_at = clock.now()
@@ -95,7 +104,7 @@ class Watcher:
             self._log.error(events.ALARM_RAISED, kind="watchlists_failed", detail=str(error))
 
     async def _take(self, reading: Reading) -> None:
-        before, self._watched = self._watched, reading.watched
+        before, self._watched, self._is_complete = self._watched, reading.watched, reading.is_complete
         self._companies.follow(reading.watched)
         self._look_at(number for number, terms in reading.watched.items() if before.get(number) != terms)
         self._look_at(number for number in before if number not in reading.watched)
@@ -105,22 +114,25 @@ class Watcher:
         self._has_read = True
 
     def _tell(self, reading: Reading, compared: _Compared) -> None:
-        if not (self._has_read or reading.counts or reading.finding_count or compared.removed):
+        problems = [*reading.findings]
+        if compared.kept:
+            problems.insert(0, _KEPT.format(count=len(compared.kept)))
+        if not (self._has_read or reading.counts or problems or compared.removed):
             return  # nobody follows companies here
-        say = self._log.warning if reading.finding_count else self._log.info
+        say = self._log.warning if problems else self._log.info
         say(
             events.WATCHLIST_READ,
             companies=len(reading.watched),
             lists=dict(reading.counts),
             added=len(compared.added),
             removed=len(compared.removed),
-            problems=list(reading.findings),
-            problem_count=reading.finding_count,
+            problems=problems,
+            problem_count=reading.finding_count + bool(compared.kept),
         )
 
     async def _compare(self) -> _Compared:
         """Let the manifest have the items that the lists want, part by part: neither is ever held whole a second time."""
-        compared = _Compared(set(), set())
+        compared = _Compared(set(), set(), set())
         numbers, first, after = list(self._watched), 0, self._companies.prefix
         while True:
             known, until = await self._part(after, numbers[first + _CHUNK : first + _CHUNK + 1])
@@ -142,13 +154,18 @@ class Watcher:
 
     async def _plan(self, numbers: Sequence[str], known: Mapping[str, Item], compared: _Compared) -> None:
         changes = self._companies.plan(numbers, known, self._clock.now(), len(compared.added))
+        left_out = compared.removed if self._is_complete else compared.kept
         for change in changes:
             number = self._companies.number_of(change.item.key)
             if number not in self._watched:
-                compared.removed.add(number)
+                left_out.add(number)
             elif change.before is None:
                 compared.added.add(number)
-        await self._record(changes)
+        await self._record(self._allowed(changes))
+
+    def _allowed(self, changes: Sequence[Change]) -> Sequence[Change]:
+        """Without those that have something asked for no more, as long as lists that were never read may want it."""
+        return changes if self._is_complete else [one for one in changes if one.item.due_at is not None]
 
     def _sweep(self) -> None:
         """Days were sealed since, or left their windows: what they did not bring may be wanted now."""
@@ -202,7 +219,7 @@ class Watcher:
         changes: list[Change] = []
         for number, entries in filings.items():
             items = {key: known[key] for key in keys[number] if key in known}
-            changes += self._companies.follow_ups(number, entries, items, open_groups, now)
+            changes += self._allowed(self._companies.follow_ups(number, entries, items, open_groups, now))
         await self._record(changes)
         return changes
 
