@@ -342,6 +342,7 @@ async def build_engine(  # noqa: C901, PLR0915 - one list of parts, in the order
     rescue = Rescue(registry, store, manifest, clock, log, unsealer, changed)
     worker.adopt = rescue.settle
     rescue.heed(forgetter)
+    reconciler.is_in_flux = lambda: not forgetter.is_idle
     worker.forgetter = outcomes.forgetter = forgetter
     planner = Planner(registry, manifest, clock, log, run.plan_interval_s, changed)
     key_watch = KeyWatch(keys, lanes, clock, log, key_problems) if keys is not None else None

@@ -201,6 +201,7 @@ class EngineRig:
             followers=[indexer, *self.more_followers()],
             forgetter=self.forgetter,
         )  # fmt: skip
+        self.reconciler.is_in_flux = lambda: not self.forgetter.is_idle
         self.supervisor = Supervisor(self.engine, self._grace_period_s)
         return self.engine
 

@@ -338,3 +338,21 @@ async def test_whatever_moment_is_looked_at_no_sums_disagree_while_bodies_change
     assert rig.row().version > 20
     rig.check_agreement()
     assert TARGET in rig.store.published
+
+
+async def test_while_bodies_are_exchanged_nothing_is_fetched_again_for_not_agreeing() -> None:
+    rig = await sealed_rig()
+    flux = [True]
+    rig.reconciler.is_in_flux = lambda: flux[0]
+    rig.registry.open_reasons[GROUP] = "half of it is exchanged"
+    rig.registry.refetch = {KEY: NOW + 60.0}
+    due_at = rig.row().due_at
+    running = asyncio.create_task(rig.reconciler.run())
+    rig.reconciler.note([GROUP])
+    await rig.until(lambda: rig.manifest.kept_groups[GROUP].sealed_at is None)
+    await rig.clock.sleep(5.0)
+    assert rig.row().due_at == due_at
+    assert not rig.reconciler.is_idle
+    flux[0] = False
+    await rig.until(lambda: rig.row().due_at == NOW + 60.0)
+    running.cancel()

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from filingd.ports import Clock, Log, Manifest, Registry, Steps, Store
 
 _DISK_PAUSE_S = 15.0
+_FLUX_PAUSE_S = 0.5
 _CHUNK = 1000
 SETTLED_STATES = FINISHED_STATES | {State.QUARANTINED}
 
@@ -66,6 +67,10 @@ class Reconciler:
         self._contents = SealedContents(manifest, f"{registry.name}/")
         self._supplements = Supplements()
         self._rivals: dict[str, set[str]] = {}  # by sealed group: the open ones that hold the same
+        # Whether bodies are being exchanged for what is left of them: then a group that disagrees is not fetched again for
+        # it, but judged again when that is over.
+        self.is_in_flux: Callable[[], bool] = lambda: False
+        self._held_back: set[str] = set()
         self._dirty: dict[str, None] = {}
         self._refused: set[str] = set()  # dirty groups that wait because the disk refused something
         self._wake = asyncio.Event()
@@ -74,7 +79,7 @@ class Reconciler:
     @property
     def is_idle(self) -> bool:
         """Whether every change so far has been judged, as far as the disk allows."""
-        return not self._busy and self._dirty.keys() <= self._refused
+        return not self._busy and not self._held_back and self._dirty.keys() <= self._refused
 
     def note(self, groups: Iterable[str]) -> None:
         """Something in these groups changed."""
@@ -116,10 +121,15 @@ class Reconciler:
     async def _rest(self) -> None:
         """Until something is noted; what the disk refused is tried again after a pause."""
         self._wake.clear()
-        if not self._dirty:
+        if self._held_back and not self.is_in_flux():
+            held_back, self._held_back = self._held_back, set()
+            self.note(held_back)
+            return
+        if not self._dirty and not self._held_back:
             await self._wake.wait()
             return
-        paused = asyncio.ensure_future(self._clock.sleep(_DISK_PAUSE_S))
+        pause_s = _FLUX_PAUSE_S if self._held_back else _DISK_PAUSE_S
+        paused = asyncio.ensure_future(self._clock.sleep(pause_s))
         noted = asyncio.ensure_future(self._wake.wait())
         try:
             await asyncio.wait({paused, noted}, return_when=asyncio.FIRST_COMPLETED)
@@ -148,7 +158,10 @@ class Reconciler:
         else:
             await self._seal(known, judgement, holdings)
             self._contents.note_sealed(group, judgement.facts)
-        await self._refetch(judgement, {item.key: item for item in items})
+        if judgement.refetch and self.is_in_flux():
+            self._held_back.add(group)
+        else:
+            await self._refetch(judgement, {item.key: item for item in items})
         await self._want(group, judgement)
 
     async def _judgement(self, group: str, holdings: Mapping[str, Holding]) -> Judgement | None:
