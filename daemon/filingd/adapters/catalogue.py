@@ -25,6 +25,7 @@ from filingd.adapters.catalogue_schema import (
     translate,
 )
 from filingd.adapters.catalogue_statements import Statements
+from filingd.adapters.sqlite_reader import SqliteReader
 from filingd.core.catalogue import NOTHING_FORGOTTEN, CatalogueDamagedError
 
 if TYPE_CHECKING:
@@ -119,39 +120,9 @@ class _Writer:
             self._connection.execute(f"PRAGMA wal_checkpoint({how})").fetchone()
 
 
-class _Reader:
-    """Answers each batch of questions from its own connection."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._connection: sqlite3.Connection
-        self._queries: Queries
-
-    def open(self) -> None:
-        opened = open_read_only(self._path)
-        self._connection = opened.connection
-        self._queries = Queries(self._connection, has_name_index=opened.has_name_index)
-
-    def run(self, calls: Sequence[Call]) -> None:
-        for call in calls:
-            if not call.future.cancelled():
-                self._answer(call)
-
-    def idle(self) -> None:
-        """Nothing to do."""
-
-    def abandoned(self, call: Call) -> tuple[Any, Any] | None:
-        """An answer that nobody waits for needs no undoing."""
-
-    def close(self) -> None:
-        with contextlib.suppress(sqlite3.Error):
-            self._connection.close()
-
-    def _answer(self, call: Call) -> None:
-        try:
-            call.result = call.argument(self._queries)
-        except Exception as error:  # noqa: BLE001 - becomes the error of its call
-            call.error = _told(error, self._path)
+def _opened_queries(path: Path) -> tuple[sqlite3.Connection, Queries]:
+    opened = open_read_only(path)
+    return opened.connection, Queries(opened.connection, has_name_index=opened.has_name_index)
 
 
 class SqliteCatalogue:
@@ -193,7 +164,9 @@ class SqliteCatalogue:
             await writer.start()
             if forgotten != NOTHING_FORGOTTEN:
                 await writer.submit(_Kind.ERASURE, lambda statements: statements.forget(forgotten))
-            reader = BatchThread("catalogue-reader", _Reader(path), IDLE_BEFORE_CHECKPOINT_S)
+            reader = BatchThread(
+                "catalogue-reader", SqliteReader(path, _opened_queries, translate), IDLE_BEFORE_CHECKPOINT_S
+            )
             try:
                 await reader.start()
             except BaseException:

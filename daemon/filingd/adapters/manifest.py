@@ -19,6 +19,7 @@ from filingd.adapters.manifest_faults import translate
 from filingd.adapters.manifest_queries import Queries
 from filingd.adapters.manifest_schema import BUSY_TIMEOUT_S, open_read_only, open_writable
 from filingd.adapters.manifest_statements import Lease, Statements
+from filingd.adapters.sqlite_reader import SqliteReader
 from filingd.core.errors import DiskFaultError, DiskFullError, ManifestBusyError
 from filingd.core.model import Change
 
@@ -123,38 +124,9 @@ class _Writer:
             call.error = _told(error, self._path)
 
 
-class _Reader:
-    """Answers each batch of questions from its own connection."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._connection: sqlite3.Connection
-        self._queries: Queries
-
-    def open(self) -> None:
-        self._connection = open_read_only(self._path)
-        self._queries = Queries(self._connection)
-
-    def run(self, calls: Sequence[Call]) -> None:
-        for call in calls:
-            if not call.future.cancelled():
-                self._answer(call)
-
-    def idle(self) -> None:
-        """Nothing to do."""
-
-    def abandoned(self, call: Call) -> tuple[Any, Any] | None:
-        """An answer that nobody waits for needs no undoing."""
-
-    def close(self) -> None:
-        with contextlib.suppress(sqlite3.Error):
-            self._connection.close()
-
-    def _answer(self, call: Call) -> None:
-        try:
-            call.result = call.argument(self._queries)
-        except Exception as error:  # noqa: BLE001 - becomes the error of its call
-            call.error = _told(error, self._path)
+def _opened_queries(path: Path) -> tuple[sqlite3.Connection, Queries]:
+    connection = open_read_only(path)
+    return connection, Queries(connection)
 
 
 class SqliteManifest:
@@ -186,7 +158,9 @@ class SqliteManifest:
             "manifest-writer", _Writer(path, clock_now, busy_timeout_s), IDLE_BEFORE_CHECKPOINT_S
         )
         await writer.start()
-        reader = BatchThread("manifest-reader", _Reader(path), IDLE_BEFORE_CHECKPOINT_S)
+        reader = BatchThread(
+            "manifest-reader", SqliteReader(path, _opened_queries, translate), IDLE_BEFORE_CHECKPOINT_S
+        )
         try:
             await reader.start()
             version = await writer.submit(_Kind.LOOK, Statements.data_version)
@@ -203,7 +177,9 @@ class SqliteManifest:
             StoreError: there is none, or it has to be brought forward first.
             ManifestTooNewError, ManifestDamagedError, DiskFaultError: it cannot be read.
         """
-        reader = BatchThread("manifest-reader", _Reader(path), IDLE_BEFORE_CHECKPOINT_S)
+        reader = BatchThread(
+            "manifest-reader", SqliteReader(path, _opened_queries, translate), IDLE_BEFORE_CHECKPOINT_S
+        )
         await reader.start()
         return cls(None, reader, 0)
 
