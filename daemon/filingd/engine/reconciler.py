@@ -133,7 +133,7 @@ class Reconciler:
         noted = asyncio.ensure_future(self._wake.wait())
         try:
             await asyncio.wait({paused, noted}, return_when=asyncio.FIRST_COMPLETED)
-            if paused.done():
+            if paused.done() and pause_s == _DISK_PAUSE_S:
                 self._refused.clear()
         finally:
             paused.cancel()
