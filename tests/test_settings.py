@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from filingd import settings as module
 from filingd.core.errors import ConfigError, ExitCode
-from filingd.core.watchlist import Terms
 from filingd.registries.nbb.routes import DEFAULT_OPERATIONS
 from filingd.registries.nbb.rules import NbbRules
+from filingd.registries.nbb.terms import NbbTerms
 from filingd.settings import Settings, parse
 from filingd.settings_reader import Reader, section_of
 
@@ -373,8 +373,8 @@ def test_companies_may_be_all_that_is_wanted(product: str) -> None:
 def test_each_watchlist_has_terms_of_its_own_and_the_defaults_for_the_rest() -> None:
     nbb = parse(NBB + "[nbb.watch.clients]\nlatest = 3\n[nbb.watch.'a b']\nimproved = true\n", FILE).nbb
     assert nbb is not None
-    assert nbb.watch["clients"].terms == Terms(latest=3)
-    assert nbb.watch["a b"].terms == Terms(improved=True)
+    assert nbb.watch["clients"].terms == NbbTerms(latest=3)
+    assert nbb.watch["a b"].terms == NbbTerms(improved=True)
     assert nbb.watchlists == FILE.parent / "watchlists"
     elsewhere = parse(NBB.replace("since", "watchlists = '/srv/lists'\nsince"), FILE).nbb
     assert elsewhere is not None

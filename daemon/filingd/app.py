@@ -24,6 +24,7 @@ from filingd.core.layout import CATALOGUE_NAME, MANIFEST_NAME
 from filingd.core.limits import LaneState, restarted
 from filingd.core.model import FlowLimits, LaneSpec, ZipLimits
 from filingd.core.redaction import redact_text
+from filingd.engine.joined import JoinedRegistry
 from filingd.registries.nbb.registry import NbbRegistry
 from filingd.registries.nbb.routes import AUTHENTIC_QUERY, DEFAULT_OPERATIONS, IMPROVED, Operation
 from filingd.registries.nbb.rules import NbbRules
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
         Iterable,
         Iterator,
         Mapping,
+        Sequence,
     )
     from pathlib import Path
 
@@ -93,15 +95,23 @@ class RunOptions:
 
 
 def registry_of(settings: Settings) -> Registry:
-    """The configured registry.
+    """The configured registries as one.
 
     Raises:
         ConfigError: none is configured.
     """
-    if settings.nbb is None:
+    parts = [registry for make in REGISTRIES.values() if (registry := make(settings)) is not None]
+    if not parts:
         raise ConfigError(
-            "The configuration has no [nbb] section, so there is nothing to mirror. See `filingd config init`."
+            "The configuration names no registry, so there is nothing to mirror: write an [nbb] or a [kvk] section. "
+            "See `filingd config init`."
         )
+    return JoinedRegistry(parts)
+
+
+def _nbb_registry(settings: Settings) -> Registry | None:
+    if settings.nbb is None:
+        return None
     lanes = {name: _lane_spec(name, product) for name, product in settings.subscriptions.items()}
     return NbbRegistry(
         nbb_rules(settings, settings.nbb),
@@ -109,6 +119,12 @@ def registry_of(settings: Settings) -> Registry:
         lanes.get(IMPROVED),
         _nbb_rules(settings, settings.nbb),
     )
+
+
+# One line for each registry. What makes one says None where it is not configured.
+REGISTRIES: dict[str, Callable[[Settings], Registry | None]] = {
+    "nbb": _nbb_registry,
+}
 
 
 def nbb_rules(settings: Settings, nbb: NbbSettings) -> list[NbbRules]:
@@ -251,7 +267,7 @@ def http_client(settings: Settings, keyring: Keyring) -> HttpClient:
 # ------------------------------------------------------------------------------------------ the engine
 
 
-async def build_engine(  # noqa: C901, PLR0915 - one list of parts, in the order in which they need each other
+async def build_engine(  # noqa: PLR0915 - one list of parts, in the order in which they need each other
     registry: Registry,
     store: Store,
     manifest: Manifest,
@@ -267,7 +283,7 @@ async def build_engine(  # noqa: C901, PLR0915 - one list of parts, in the order
     redacted: Callable[[str], str] = redact_text,
     open_catalogue: Callable[[bool], Awaitable[Catalogue]] | None = None,
     commands: Commands | None = None,
-    watchlists: Watchlists | None = None,
+    watchlists: Sequence[Watchlists] = (),
 ) -> Engine:
     """Wire the parts of a service together.
 
@@ -290,7 +306,7 @@ async def build_engine(  # noqa: C901, PLR0915 - one list of parts, in the order
     from filingd.engine.supervisor import Engine
     from filingd.engine.transfer import Transfer
     from filingd.engine.unseal import Unsealer
-    from filingd.engine.watcher import Watcher
+    from filingd.engine.watcher import Watcher, Watchers
     from filingd.engine.worker import Worker
 
     lanes = await _lanes(registry, manifest, clock, log, steps)
@@ -346,22 +362,22 @@ async def build_engine(  # noqa: C901, PLR0915 - one list of parts, in the order
     worker.forgetter = outcomes.forgetter = forgetter
     planner = Planner(registry, manifest, clock, log, run.plan_interval_s, changed)
     key_watch = KeyWatch(keys, lanes, clock, log, key_problems) if keys is not None else None
-    watcher = None
-    if watchlists is not None and registry.companies is not None:
-        groups = f"{registry.name}/"
-        watcher = Watcher(registry.companies, watchlists, manifest, groups, clock, log, wake_lanes)
+    watchers = Watchers([
+        Watcher(companies, lists, manifest, clock, log, wake_lanes, on_searches=planner.plan)
+        for companies, lists in zip(registry.companies, watchlists, strict=True)
+    ]) if watchlists else None  # fmt: skip
     indexer = (
-        Indexer(registry, store, manifest, open_catalogue, clock, log, watcher, wake_lanes)
+        Indexer(registry, store, manifest, open_catalogue, clock, log, watchers, wake_lanes)
         if open_catalogue
         else None
     )
     if indexer is not None:
         indexer.bury = forgetter.bury_found
         forgetter.keep_clean(indexer)
-    if watcher is not None and indexer is not None:
-        watcher.on_filings = indexer.wake
-    if watcher is not None and key_watch is not None:
-        key_watch.hooks.append(watcher.look)
+    if watchers is not None and indexer is not None:
+        watchers.tell_filings_to(indexer.wake)
+    if watchers is not None and key_watch is not None:
+        key_watch.hooks.append(watchers.look)
     alarm_watch = _alarm_watch(
         settings, registry, store, manifest, lanes, room, clock_watch, key_watch, clock, log
     )
@@ -395,7 +411,7 @@ async def build_engine(  # noqa: C901, PLR0915 - one list of parts, in the order
             *([indexer] if indexer is not None else []),
             *(_hooks(settings, manifest, commands, clock, log) if commands else []),
         ],
-        watcher,
+        watchers,
         forgetter,
         alarm_watch,
     )
@@ -489,31 +505,21 @@ async def opened_store(
     async with AsyncExitStack() as stack:
         manifest = await SqliteManifest.open(settings.manifest_path, clock_now=clock.now)
         stack.push_async_callback(manifest.close)
-        anchored = (LOCK_NAME, MANIFEST_NAME, registry.name)  # below the last everything is published
+        anchored = (LOCK_NAME, MANIFEST_NAME, *registry.roots)  # below these everything is published
         store = DiskStore(settings.store.path, steps, anchored_names=anchored)
         stack.push_async_callback(store.close)
         yield store, manifest
 
 
-def _watchlists_of(settings: Settings, registry: Registry) -> Watchlists | None:
-    """The operator's watchlists, if the registry knows companies."""
-    from filingd.adapters.watchlists import WatchlistFiles
-
-    return WatchlistFiles(watched_by(settings, registry)) if registry.companies is not None else None
-
-
-def watched_by(settings: Settings, registry: Registry) -> WatchlistFolder:
-    """The folder of watchlists with the terms of each.
-
-    Raises:
-        ConfigError: the registry knows no companies.
-    """
+def watched_by(settings: Settings, registry: Registry) -> Sequence[WatchlistFolder]:
+    """The folders of watchlists with the terms of each list, one for each of `Registry.companies`."""
     from filingd.adapters.watchlists import WatchlistFolder
 
-    if settings.nbb is None or registry.companies is None:
-        raise ConfigError("No registry that knows companies is configured. Write an [nbb] section.")
-    terms = {name: section.terms for name, section in settings.nbb.watch.items()}
-    return WatchlistFolder(settings.nbb.watchlists, terms, registry.companies.plain_number)
+    return [
+        WatchlistFolder(where.path, where.terms, companies.plain_number, where.default)
+        for companies in registry.companies
+        if (where := settings.watchlists[companies.prefix.partition("/")[0]])
+    ]
 
 
 async def _opened_catalogue(settings: Settings, manifest: Manifest, begins_anew: bool) -> Catalogue:
@@ -748,7 +754,7 @@ async def opened_for_forgetting(
             else SqliteManifest.open(settings.manifest_path, clock_now=clock.now)
         )
         stack.push_async_callback(manifest.close)
-        anchored = (LOCK_NAME, MANIFEST_NAME, registry.name)
+        anchored = (LOCK_NAME, MANIFEST_NAME, *registry.roots)
         store = DiskStore(settings.store.path, steps, anchored_names=anchored, mends_indexes=may_write)
         stack.push_async_callback(store.close)
         log_file = settings.log_file if may_write and not is_dry else None
@@ -882,6 +888,7 @@ async def _run_engine(
 ) -> None:
     from filingd.adapters.commands import CommandRunner
     from filingd.adapters.secrets import KeyFiles
+    from filingd.adapters.watchlists import WatchlistFiles
     from filingd.engine.supervisor import Supervisor
 
     steps = steps_for(os.environ)
@@ -896,7 +903,7 @@ async def _run_engine(
                 redacted=lambda text: redact_text(text, keyring.values()),
                 open_catalogue=functools.partial(_opened_catalogue, settings, manifest),
                 commands=CommandRunner(),
-                watchlists=_watchlists_of(settings, registry),
+                watchlists=[WatchlistFiles(folder) for folder in watched_by(settings, registry)],
             )  # fmt: skip
             manifest.outlast_full_disk(engine.room.outlast)
             supervisor = Supervisor(engine, settings.run.grace_period_s)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from filingd.core.keys import KeyReading
     from filingd.core.limits import LaneState
     from filingd.core.model import (
+        AccountSpec,
         Answer,
         Attempt,
         BodyPlan,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
         Change,
         Deferral,
         FlowLimits,
+        GateSpec,
         Group,
         Holding,
         Item,
@@ -49,7 +51,7 @@ if TYPE_CHECKING:
         Version,
     )
     from filingd.core.tombstones import Tombstone
-    from filingd.core.watchlist import Reading, Terms
+    from filingd.core.watchlist import Reading, SavedSearch, Search, Terms
 
 T = TypeVar("T")
 
@@ -565,6 +567,9 @@ class Catalogue(Protocol):
 class Companies(Protocol):
     """What a registry says of single companies that an operator follows. Pure, but for `follow`.
 
+    Who is followed stands in the operator's lists, and follows from *leads*: stored bodies that name further numbers, such as
+    the results of a saved search.
+
     Numbers are in the registry's plain form. Nothing of this is expected by a plan: who follows companies compares the
     watchlists with the manifest when they change, and looks at a company's documents when its filings do.
     """
@@ -586,8 +591,31 @@ class Companies(Protocol):
         """The number in the key of an item about a company."""
         ...
 
-    def follow(self, watched: Mapping[str, Terms]) -> None:
-        """From now on these companies are followed, on these terms, and no others."""
+    def follow(self, watched: Mapping[str, Any], searches: Mapping[str, SavedSearch] | None = None) -> None:
+        """From now on these companies are followed, on these terms (the registry's own), and no others; and these saved searches,
+        by name. Without `searches` they stay as they are."""
+        ...
+
+    def search_of(self, table: Mapping[str, Any]) -> Search:
+        """A saved search, from its TOML.
+
+        Raises:
+            SearchError: it is none, or this registry knows no searches; says which field, its value and the remedy.
+        """
+        ...
+
+    @property
+    def lead_prefixes(self) -> Sequence[str]:
+        """What the keys of items begin with whose stored bodies may name further numbers."""
+        ...
+
+    def named(self, facts: Mapping[str, Any]) -> Sequence[str]:
+        """The numbers that a stored body names, by the facts of its version."""
+        ...
+
+    def lead_terms(self, key: str, watched: Mapping[str, Any]) -> Terms | None:
+        """On which terms the numbers are followed that the body of an item names; None if they are not, because nobody in
+        `watched`, and no search, wants it."""
         ...
 
     def keys(self, number: str) -> Sequence[str]:
@@ -625,14 +653,24 @@ class Registry(Protocol):
     """What a registry is: pure functions over data. No I/O, no clock, no event loop."""
 
     @property
-    def name(self) -> str: ...
+    def roots(self) -> Sequence[str]:
+        """What its keys begin with, before the first slash: the folders in the store below which its bodies lie."""
+        ...
 
     @property
-    def companies(self) -> Companies | None:
-        """What it says of companies that are followed; None if it knows no companies."""
+    def companies(self) -> Sequence[Companies]:
+        """What it says of companies that are followed: one for each kind of watchlists; none if it knows no companies."""
         ...
 
     def lanes(self) -> Sequence[LaneSpec]: ...
+
+    def gates(self) -> Sequence[GateSpec]:
+        """The gates that lanes pass."""
+        ...
+
+    def accounts(self) -> Sequence[AccountSpec]:
+        """The accounts that lanes spend of."""
+        ...
 
     def expected(self, now: float) -> Sequence[str]:
         """The keys of all items that should exist now, oldest first."""

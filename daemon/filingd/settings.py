@@ -13,7 +13,7 @@ import tomllib
 import zoneinfo
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import msgspec
 from msgspec import Meta, Struct, field
@@ -23,15 +23,16 @@ from filingd.core import units
 from filingd.core.errors import ConfigError
 from filingd.core.layout import MANIFEST_NAME
 from filingd.core.redaction import redact_text
-from filingd.core.watchlist import Terms
 from filingd.registries.nbb.families import AUTHENTIC, FAMILIES, IMPROVED_DATA, Family
 from filingd.registries.nbb.routes import AUTHENTIC_QUERY
+from filingd.registries.nbb.terms import NbbTerms
 from filingd.settings_reader import NamedSections, Problem, Reader, kind_of, section_of, unwrap, written
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from filingd.core.alarms import Bounds
+    from filingd.core.watchlist import Terms
     from filingd.registries.nbb.observing import Observer
 
 # ------------------------------------------------------------------------------------------ kinds of values
@@ -440,9 +441,17 @@ class WatchSettings(_Section, frozen=True):
     ] = False
 
     @property
-    def terms(self) -> Terms:
+    def terms(self) -> NbbTerms:
         """The same as one value."""
-        return Terms(self.refresh_interval_s, frozenset(self.documents), self.latest, self.improved)
+        return NbbTerms(self.refresh_interval_s, frozenset(self.documents), self.latest, self.improved)
+
+
+class WatchlistPlace(NamedTuple):
+    """A folder of watchlists, the terms of each list by name, and those of a list without any."""
+
+    path: Path
+    terms: Mapping[str, Terms]
+    default: Terms
 
 
 class NbbSettings(_Section, frozen=True, kw_only=True):
@@ -676,6 +685,14 @@ class Settings(_Section, frozen=True):
         default_factory=HookSettings
     )
     nbb: Annotated[NbbSettings | None, _says("The mirror of NBB CBSO (Belgium).")] = None
+
+    @property
+    def watchlists(self) -> dict[str, WatchlistPlace]:
+        """Where the watchlists of each registry are, by its name, and their terms."""
+        if self.nbb is None:
+            return {}
+        terms = {name: section.terms for name, section in self.nbb.watch.items()}
+        return {"nbb": WatchlistPlace(self.nbb.watchlists, terms, WatchSettings().terms)}
 
     @property
     def manifest_path(self) -> Path:

@@ -11,14 +11,15 @@ import pytest
 from filingd.adapters.disk import Syscalls
 from filingd.adapters.watchlists import ListEditor, WatchlistFiles, WatchlistFolder
 from filingd.core.errors import DiskFaultError, DiskFullError
-from filingd.core.watchlist import Entry, Reading, Terms
+from filingd.core.watchlist import Entry, Reading
 from filingd.registries.nbb.enterprises import check_digits, plain_number
+from filingd.registries.nbb.terms import NbbTerms
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 ALFA, BETA, GAMMA = "0999000129", "0999000228", "0999000327"
-QUICK = Terms(60.0, frozenset({"json"}), 1)
+QUICK = NbbTerms(60.0, frozenset({"json"}), 1)
 needs_user = pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 
 
@@ -29,8 +30,8 @@ def folder(tmp_path: Path) -> Path:
     return made
 
 
-def lists_in(folder: Path, **terms: Terms) -> WatchlistFolder:
-    return WatchlistFolder(folder, terms, plain_number)
+def lists_in(folder: Path, **terms: NbbTerms) -> WatchlistFolder:
+    return WatchlistFolder(folder, terms, plain_number, NbbTerms())
 
 
 def read(lists: WatchlistFolder) -> Reading:
@@ -48,7 +49,7 @@ def test_each_file_is_a_list_with_terms_of_its_own(folder: Path) -> None:
     (folder / "README.txt").write_text("not a list")
     (folder / ".hidden.csv").write_text("nor this")
     reading = read(lists_in(folder, clients=QUICK))
-    assert reading.watched == {ALFA: QUICK, BETA: QUICK | Terms(), GAMMA: Terms()}
+    assert reading.watched == {ALFA: QUICK, BETA: QUICK | NbbTerms(), GAMMA: NbbTerms()}
     assert reading.counts == {"clients": 2, "others": 2}
     assert reading.findings == ()
 

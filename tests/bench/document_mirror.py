@@ -41,7 +41,8 @@ if TYPE_CHECKING:
 
     from filingd.core.catalogue import Forgotten
     from filingd.core.forgetting import Scrub
-    from filingd.core.model import Judgement, StoredBody, Version
+    from filingd.core.model import AccountSpec, GateSpec, Judgement, StoredBody, Version
+    from filingd.ports import Companies
 
 PLAN = BodyPlan(max_bytes=1024 * 1024, accept=frozenset({"json"}))
 HEADERS = (("Accept", "application/json"),)
@@ -52,8 +53,8 @@ BURST = 100
 class DocumentRegistry:
     """Documents `bench/doc/NNNNN`, each at `BASE_URL/NNNNN.json`."""
 
-    name = "bench"
-    companies = None
+    roots: Sequence[str] = ("bench",)
+    companies: Sequence[Companies] = ()
 
     def __init__(self, base_url: str, count: int, concurrency: int) -> None:
         self._base_url = base_url
@@ -62,6 +63,12 @@ class DocumentRegistry:
 
     def lanes(self) -> Sequence[LaneSpec]:
         return [self._lane]
+
+    def gates(self) -> Sequence[GateSpec]:
+        return ()
+
+    def accounts(self) -> Sequence[AccountSpec]:
+        return ()
 
     def expected(self, now: float) -> Sequence[str]:
         return [f"bench/doc/{number:05d}" for number in range(self._count)]
@@ -72,7 +79,9 @@ class DocumentRegistry:
 
     def request(self, item: Item, now: float) -> Attempt:
         url = f"{self._base_url}/{item.key[10:]}.json"
-        return Attempt("bench/doc", "bench/doc", url, HEADERS, None, PLAN, is_document=True)
+        return Attempt(
+            "bench/doc", "bench/doc", url, HEADERS, None, PLAN, is_document=True, shares_seal=False
+        )
 
     def interpret(
         self, item: Item, attempt: Attempt, answer: Answer, siblings: Mapping[str, Holding], now: float

@@ -35,6 +35,7 @@ from filingd.engine.watcher import Watcher
 from filingd.registries.nbb.enterprises import check_digits
 from filingd.registries.nbb.registry import NbbRegistry
 from filingd.registries.nbb.rules import NbbRules
+from filingd.registries.nbb.terms import NbbTerms
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -139,11 +140,12 @@ async def _start(folder: Path, beside: Path | None) -> dict[str, float]:
     """One start of planner and watcher upon a folder; with another, plans upon both instead of everything else."""
     clock, log = RehearsalClock(NOW), _Silent()
     registry = _registry()
-    lists = WatchlistFiles(WatchlistFolder(folder / "watchlists", {}, registry.companies.plain_number))
+    (companies,) = registry.companies
+    lists = WatchlistFiles(WatchlistFolder(folder / "watchlists", {}, companies.plain_number, NbbTerms()))
     manifest = await SqliteManifest.open(folder / "manifest.db", clock_now=clock.now)
     try:
         planner = Planner(registry, manifest, clock, log, 900.0, lambda _: None)
-        watcher = Watcher(registry.companies, lists, manifest, "nbb/", clock, log)
+        watcher = Watcher(companies, lists, manifest, clock, log)
         await planner.plan()
         held = asyncio.create_task(_longest_hold_s())
         start_ms = await _ms(watcher.look)

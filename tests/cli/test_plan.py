@@ -147,7 +147,7 @@ def test_without_a_registry_it_says_so_with_exit_code_3(
     config = tmp_path / "filingd.toml"
     config.write_text('[store]\npath = "store"\n')
     assert run(["plan", "--config", str(config)]) == ExitCode.CONFIG
-    assert "no [nbb] section" in capsys.readouterr().err
+    assert "names no registry" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("size", "text"), [

@@ -10,8 +10,9 @@ from msgspec.structs import replace
 from fakes.registry import FakeCompanies
 from filingd.core.catalogue import Document, DocumentPlace, Entry, Filing, Listing, Source
 from filingd.core.model import LEASED_STATES, Change, Item, LaneSpec, State
-from filingd.core.watchlist import CompanyNumberError, Terms
+from filingd.core.watchlist import CompanyNumberError
 from filingd.registries.nbb.registry import NbbRegistry
+from filingd.registries.nbb.terms import NbbTerms
 from registries.nbb_cases import FRIDAY, at_age, rules
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def companies_of(kind: str) -> Companies:
         return FakeCompanies()
     return NbbRegistry(
         [replace(rules(), datasets=("references",))], LaneSpec("nbb/authentic-query", 1.0)
-    ).companies
+    ).companies[0]
 
 
 @pytest.fixture(params=["fake", "nbb"])
@@ -44,7 +45,7 @@ def kind(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def companies(kind: str) -> Companies:
     made = companies_of(kind)
-    made.follow(dict.fromkeys(NUMBERS[kind].values(), Terms()))
+    made.follow(dict.fromkeys(NUMBERS[kind].values(), NbbTerms()))
     return made
 
 
@@ -134,7 +135,7 @@ def test_whoever_is_followed_no_more_is_left_alone_and_taken_up_again(
     left = after(companies.plan([], items, NOW), items)
     assert all(item.due_at is None for item in left.values())
     assert all((item.state is State.STORED) == (state is State.STORED) for item in left.values())
-    companies.follow({number: Terms()})
+    companies.follow({number: NbbTerms()})
     again = after(companies.plan([number], left, NOW), left)
     assert all(item.due_at is not None and item.state is not State.ABSENT for item in again.values())
 

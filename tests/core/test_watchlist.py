@@ -10,12 +10,12 @@ from filingd.core.watchlist import (
     CompanyNumberError,
     Entry,
     Finding,
-    Terms,
     gathered,
     lines_of,
     with_entries,
     without_numbers,
 )
+from filingd.registries.nbb.terms import NbbTerms
 
 DAY_S = 86_400.0
 
@@ -98,7 +98,7 @@ def test_whatever_a_file_holds_is_read_line_by_line(text: str) -> None:
 # ------------------------------------------------------------------------------------------------- terms
 
 TERMS = st.builds(
-    Terms,
+    NbbTerms,
     st.floats(1.0, 1e9),
     st.frozensets(st.sampled_from(["json", "xbrl", "pdf"])),
     st.integers(0, 5),
@@ -112,7 +112,7 @@ def years(latest: int) -> float:
 
 @given(TERMS, TERMS, TERMS)
 def test_the_union_of_terms_satisfies_each_and_does_not_depend_on_the_order(
-    a: Terms, b: Terms, c: Terms
+    a: NbbTerms, b: NbbTerms, c: NbbTerms
 ) -> None:
     both = a | b
     for one in (a, b):
@@ -126,14 +126,14 @@ def test_the_union_of_terms_satisfies_each_and_does_not_depend_on_the_order(
 
 
 def test_who_stands_in_several_lists_is_followed_on_the_terms_of_all() -> None:
-    slow, quick = Terms(30 * DAY_S, frozenset({"pdf"}), 1), Terms(DAY_S, frozenset({"json"}), 3)
+    slow, quick = NbbTerms(30 * DAY_S, frozenset({"pdf"}), 1), NbbTerms(DAY_S, frozenset({"json"}), 3)
     watched = gathered([(["3", "1"], slow), (["2", "1"], quick)])
     assert list(watched) == ["1", "2", "3"]
     assert watched == {"1": slow | quick, "2": quick, "3": slow}
 
 
 def test_many_companies_on_the_same_terms_share_them() -> None:
-    one, other = Terms(1.0), Terms(2.0)
+    one, other = NbbTerms(1.0), NbbTerms(2.0)
     watched = gathered([(map(str, range(100)), one), (map(str, range(50, 150)), other)])
     assert len({id(terms) for terms in watched.values()}) == 3
 

@@ -12,11 +12,11 @@ from fakes.catalogue import FakeCatalogue
 from fakes.clock import FakeClock
 from fakes.log import FakeLog
 from fakes.manifest import FakeManifest
-from fakes.registry import FakeCompanies
+from fakes.registry import FakeCompanies, ReaderSearch, ReaderTerms
 from filingd.core.catalogue import Contribution, DocumentPlace, Filing, Source
 from filingd.core.errors import DiskFullError
-from filingd.core.model import Group, Item, State
-from filingd.core.watchlist import Reading, Terms
+from filingd.core.model import Change, Group, Item, State, Version
+from filingd.core.watchlist import Reading, SavedSearch
 from filingd.engine import watcher as module
 from filingd.engine.watcher import LOOK_S, SWEEP_S, Watcher
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from filingd.core.catalogue import Entry
 
-TERMS = Terms(60.0)
+TERMS = ReaderTerms(60.0)
 
 
 class FakeLists:
@@ -35,10 +35,15 @@ class FakeLists:
         self.next: Reading | None = None
 
     def say(
-        self, watched: Mapping[str, Terms] | Iterable[str], *findings: str, is_complete: bool = True
+        self,
+        watched: Mapping[str, ReaderTerms] | Iterable[str],
+        *findings: str,
+        is_complete: bool = True,
+        searches: Mapping[str, SavedSearch] | None = None,
     ) -> None:
         terms = watched if isinstance(watched, dict) else dict.fromkeys(sorted(watched), TERMS)
-        self.next = Reading(terms, {"mine": len(terms)}, findings, len(findings), is_complete)
+        counts = {"mine": len(terms)}
+        self.next = Reading(terms, counts, findings, len(findings), is_complete, searches or {})
 
     async def look(self) -> Reading | None:
         reading, self.next = self.next, None
@@ -56,13 +61,30 @@ class World:
         self.catalogue = FakeCatalogue()
         self.log = FakeLog()
         self.woken: list[str] = []
+        self.planned = 0
         self.watcher = self.new_watcher()
 
     def new_watcher(self) -> Watcher:
         return Watcher(
-            self.companies, self.lists, self.manifest, "lib/", self.clock, self.log,
-            lambda: self.woken.append("lanes"), lambda: self.woken.append("indexer"),
+            self.companies, self.lists, self.manifest, self.clock, self.log,
+            lambda: self.woken.append("lanes"), lambda: self.woken.append("indexer"), self.plan,
         )  # fmt: skip
+
+    async def plan(self) -> None:
+        self.planned += 1
+
+    async def store_card(self, number: str, *family: str) -> None:
+        """A card comes, or comes again, that names others."""
+        await self.store(f"lib/readers/{number}/card", *family)
+
+    async def store(self, key: str, *names: str) -> None:
+        before = self.manifest.rows.get(key)
+        number = before.version + 1 if before else 1
+        after = Item(key, "lib/desk", State.STORED, due_at=1.0, stored_at=0.0, version=number)
+        version = Version(
+            key, number, f"{key}.json", 1, bytes(32), 0.0, "lib/desk", "", facts={"names": names}
+        )
+        await self.manifest.record([Change(before.state if before else None, after, version)])
 
     async def read(self, *numbers: str, findings: Iterable[str] = ()) -> None:
         self.lists.say(numbers, *findings)
@@ -287,7 +309,7 @@ async def test_also_if_the_lists_were_changed_while_nobody_looked(world: World) 
 async def test_other_terms_are_looked_at_and_the_same_terms_are_not(world: World) -> None:
     await world.read("1234", "5678")
     await world.follow_up()
-    world.lists.say({"1234": TERMS, "5678": Terms(1.0)})
+    world.lists.say({"1234": TERMS, "5678": ReaderTerms(1.0)})
     await world.watcher.look()
     assert list(world.watcher._to_look_at) == ["5678"]
 
@@ -347,3 +369,72 @@ async def test_a_failure_leaves_the_companies_to_be_looked_at(world: World) -> N
     assert world.watcher.has_work
     await world.follow_up()
     assert world.wanted == {"a"}
+
+
+# ------------------------------------------------------------------------------------------------- leads
+
+
+async def test_whoever_a_stored_body_names_is_followed_on_its_terms(world: World) -> None:
+    world.lists.say({"1234": ReaderTerms(60.0, family=True), "5678": ReaderTerms(60.0)})
+    await world.watcher.look()
+    await world.store_card("1234", "2222", "3333")
+    await world.store_card("5678", "4444")
+    assert not await world.watcher.is_current()
+    await world.watcher.look()
+    assert await world.watcher.is_current()
+    assert set(world.companies.watched) == {"1234", "2222", "3333", "5678"}
+    assert world.card("2222")
+    assert world.card("3333")
+    assert world.card("4444") is None, "nobody wants the family of 5678"
+    assert world.log.of("leads.followed") == [{"companies": 4, "added": 2, "removed": 0}]
+
+
+async def test_who_is_named_no_more_is_not_asked_about_any_more(world: World) -> None:
+    world.lists.say({"1234": ReaderTerms(60.0, family=True)})
+    await world.watcher.look()
+    await world.store_card("1234", "2222", "3333")
+    await world.watcher.look()
+    await world.store_card("1234", "3333")
+    await world.watcher.look()
+    gone, kept = world.card("2222"), world.card("3333")
+    assert gone is not None
+    assert gone.due_at is None
+    assert kept is not None
+    assert kept.due_at is not None
+
+
+async def test_leads_are_known_again_after_a_start(world: World) -> None:
+    world.lists.say({"1234": ReaderTerms(60.0, family=True)})
+    await world.watcher.look()
+    await world.store_card("1234", "2222")
+    await world.watcher.look()
+    world.watcher = world.new_watcher()
+    world.lists.say({"1234": ReaderTerms(60.0, family=True)})
+    await world.watcher.look()
+    named = world.card("2222")
+    assert named is not None
+    assert named.due_at is not None
+    assert "2222" in world.companies.watched
+
+
+async def test_families_of_families_are_followed_too_and_circles_end(world: World) -> None:
+    world.lists.say({"1234": ReaderTerms(60.0, family=True)})
+    await world.watcher.look()
+    for reader, *family in (("1234", "2222"), ("2222", "3333"), ("3333", "1234")):
+        await world.store_card(reader, *family)
+        await world.watcher.look()
+    assert set(world.companies.watched) == {"1234", "2222", "3333"}
+
+
+async def test_searches_are_followed_and_planned_when_they_change(world: World) -> None:
+    world.lists.say({}, searches={"lane": SavedSearch(ReaderSearch("Lane"), ReaderTerms(5.0))})
+    await world.watcher.look()
+    assert world.planned == 1
+    assert world.companies.searches.keys() == {"lane"}
+    await world.store("lib/streets/lane/list", "7777")
+    await world.watcher.look()
+    assert world.companies.watched["7777"] == ReaderTerms(5.0)
+    world.lists.say({})
+    await world.watcher.look()
+    assert world.planned == 2
+    assert "7777" not in world.companies.watched

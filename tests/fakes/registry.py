@@ -13,7 +13,7 @@ It is pure but for these two. Without a verdict of the test's own, an answer mea
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from msgspec.structs import replace
 
@@ -37,15 +37,25 @@ from filingd.core.model import (
     leaf_of,
 )
 from filingd.core.seal import FINGERPRINT
-from filingd.core.watchlist import CompanyNumberError
+from filingd.core.watchlist import CompanyNumberError, SearchError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from filingd.core.catalogue import Entry, Forgotten
     from filingd.core.forgetting import Scrub
-    from filingd.core.model import Answer, Deferral, Holding, Member, StoredBody, Verdict, Version
-    from filingd.core.watchlist import Terms
+    from filingd.core.model import (
+        AccountSpec,
+        Answer,
+        Deferral,
+        GateSpec,
+        Holding,
+        Member,
+        StoredBody,
+        Verdict,
+        Version,
+    )
+    from filingd.core.watchlist import SavedSearch, Search
     from filingd.ports import Companies
 
 DESK, CELLAR = "lib/desk", "lib/cellar"  # two lanes: what is in the reading room, and what must be fetched
@@ -64,8 +74,8 @@ def lane_spec(
 class FakeRegistry:
     """See the module."""
 
-    name = "lib"
-    companies: Companies | None = None
+    roots: Sequence[str] = ("lib",)
+    companies: Sequence[Companies] = ()
 
     def __init__(
         self,
@@ -74,7 +84,11 @@ class FakeRegistry:
         lanes: Sequence[LaneSpec] | None = None,
         *,
         is_documents: bool = False,
+        gates: Sequence[GateSpec] = (),
+        accounts: Sequence[AccountSpec] = (),
     ) -> None:
+        self._gates = gates
+        self._accounts = accounts
         self.shelves = shelves
         self.leaves = leaves
         self._lanes = list(lanes) if lanes is not None else [lane_spec()]
@@ -93,6 +107,12 @@ class FakeRegistry:
     def lanes(self) -> Sequence[LaneSpec]:
         return self._lanes
 
+    def gates(self) -> Sequence[GateSpec]:
+        return self._gates
+
+    def accounts(self) -> Sequence[AccountSpec]:
+        return self._accounts
+
     def expected(self, now: float) -> Sequence[str]:
         return [f"lib/shelf-{number}/{leaf}" for number in range(1, self.shelves + 1) for leaf in self.leaves]
 
@@ -106,7 +126,7 @@ class FakeRegistry:
         lane = self._lane(item.key)
         return Attempt(
             lane, f"{lane}/{leaf_of(item.key)}", f"http://library.invalid/{item.key}", (), "Reader-Card",
-            self.body_plan(item.key), is_document=self.is_documents,
+            self.body_plan(item.key), is_document=self.is_documents, shares_seal=not self.is_documents,
         )  # fmt: skip
 
     def interpret(
@@ -152,7 +172,7 @@ class FakeRegistry:
     def contribution(self, version: Version, body: StoredBody) -> Contribution | None:
         """A list holds a filing for each of its books, a text is a document of its shelf; an annex says nothing."""
         shelf, leaf = version.key.split("/")[1:]
-        source = Source(version.key, version.number, version.path, self.name, shelf)
+        source = Source(version.key, version.number, version.path, self.roots[0], shelf)
         if shelf.startswith("annex-"):
             return None
         if leaf != "list":
@@ -188,14 +208,42 @@ class FakeRegistry:
         return self.lane_of.get(key, self._lanes[0].name)
 
 
+class ReaderTerms(NamedTuple):
+    """How a reader is followed; `family` says that whoever is named on the card is, too."""
+
+    refresh_interval_s: float = 60.0
+    family: bool = False
+
+    def __or__(self, other: ReaderTerms) -> ReaderTerms:
+        return ReaderTerms(
+            min(self.refresh_interval_s, other.refresh_interval_s), self.family or other.family
+        )
+
+    def words(self) -> Sequence[str]:
+        return [f"every {self.refresh_interval_s:.0f} s"]
+
+
+class ReaderSearch(NamedTuple):
+    """Readers who live in a street: their numbers stand on one list."""
+
+    street: str
+
+    def words(self) -> Sequence[str]:
+        return [self.street]
+
+
 class FakeCompanies:
     """The readers of the library, by the four digits of their cards: `lib/readers/1234/card` is asked for each reader who is
-    followed, and `lib/loans/REFERENCE/text` for each book a reader borrowed that the catalogue does not hold."""
+    followed, and `lib/loans/REFERENCE/text` for each book a reader borrowed that the catalogue does not hold.
+
+    A card names the family of its reader, a list of `lib/streets/` everybody who lives in a street that is searched."""
 
     prefix = "lib/readers/"
+    lead_prefixes: Sequence[str] = ("lib/readers/", "lib/streets/")
 
     def __init__(self) -> None:
-        self.watched: Mapping[str, Terms] = {}
+        self.watched: Mapping[str, ReaderTerms] = {}
+        self.searches: Mapping[str, SavedSearch] = {}
 
     def plain_number(self, text: str) -> str:
         bare = text.replace(".", "").strip()
@@ -206,8 +254,24 @@ class FakeCompanies:
     def number_of(self, key: str) -> str:
         return key.split("/")[2]
 
-    def follow(self, watched: Mapping[str, Terms]) -> None:
+    def follow(self, watched: Mapping[str, Any], searches: Mapping[str, SavedSearch] | None = None) -> None:
         self.watched = watched
+        self.searches = self.searches if searches is None else searches
+
+    def search_of(self, table: Mapping[str, Any]) -> Search:
+        if not isinstance(table.get("street"), str):
+            raise SearchError("street is missing; write the name of a street.")
+        return ReaderSearch(table["street"])
+
+    def named(self, facts: Mapping[str, Any]) -> Sequence[str]:
+        return [*facts.get("names", ())]
+
+    def lead_terms(self, key: str, watched: Mapping[str, Any]) -> ReaderTerms | None:
+        if not key.startswith(self.prefix):
+            search = self.searches.get(key.split("/")[2])
+            return cast("ReaderTerms", search.terms) if search else None
+        known = watched.get(self.number_of(key))
+        return known if known is not None and known.family else None
 
     def keys(self, number: str) -> Sequence[str]:
         return [f"{self.prefix}{number}/card"] if number in self.watched else []

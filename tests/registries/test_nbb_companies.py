@@ -24,10 +24,11 @@ from filingd.core.model import (
     Stored,
     Throttled,
 )
-from filingd.core.watchlist import CompanyNumberError, Terms
+from filingd.core.watchlist import CompanyNumberError
 from filingd.registries.nbb import companies, improved_documents
 from filingd.registries.nbb.enterprises import check_digits, enterprise_number, plain_number
 from filingd.registries.nbb.registry import NbbRegistry
+from filingd.registries.nbb.terms import NbbTerms
 from registries.nbb_cases import DAY_S, FRIDAY, answer, at_age, rules
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 QUERY, IMPROVED = LaneSpec("nbb/authentic-query", 2.0), LaneSpec("nbb/improved", 1.0)
 NUMBER, REFERENCE = "0999000129", "2026-00999001"
 NOW = at_age(FRIDAY, 1)
-WEEK = Terms(7 * DAY_S, improved=True)
+WEEK = NbbTerms(7 * DAY_S, improved=True)
 ROW = {
     "ReferenceNumber": REFERENCE,
     "DepositDate": "2026-06-24",
@@ -51,9 +52,9 @@ NO_DEPOSIT = (
 NUMBERS = st.integers(0, 19_999_999).map(lambda first: f"{first:08d}{check_digits(f'{first:08d}'):02d}")
 
 
-def registry(*lanes: LaneSpec, **watched: Terms) -> NbbRegistry:
+def registry(*lanes: LaneSpec, **watched: NbbTerms) -> NbbRegistry:
     made = NbbRegistry([rules()], QUERY if QUERY in lanes else None, IMPROVED if IMPROVED in lanes else None)
-    made.companies.follow(watched or {NUMBER: WEEK})
+    made.companies[0].follow(watched or {NUMBER: WEEK})
     return made
 
 

@@ -13,11 +13,11 @@ from msgspec.structs import replace
 from filingd.core import calendar
 from filingd.core.catalogue import Document, DocumentPlace, Entry, Filing, Listing, Source
 from filingd.core.model import Change, Item, LaneSpec, State
-from filingd.core.watchlist import Terms
 from filingd.registries.nbb import companies, documents, improved_documents, timeline
 from filingd.registries.nbb.families import AUTHENTIC, IMPROVED_DATA
 from filingd.registries.nbb.ranks import RANK_COMPANY, RANK_FRESH, RANK_OLDER
 from filingd.registries.nbb.registry import NbbRegistry
+from filingd.registries.nbb.terms import NbbTerms
 from registries.nbb_cases import BRUSSELS, DAY_S, EXTRACT, FRIDAY, HOUR_S, at_age, rules
 
 if TYPE_CHECKING:
@@ -31,12 +31,12 @@ NOW = at_age(FRIDAY, 2)
 TODAY = calendar.day_at(NOW, BRUSSELS)
 SINCE = dt.date(2026, 10, 1)  # as `rules()` has it
 ALL_KINDS = frozenset({"json", "xbrl", "pdf"})
-TERMS = Terms(30 * DAY_S, ALL_KINDS)
+TERMS = NbbTerms(30 * DAY_S, ALL_KINDS)
 LONG_AGO = dt.date(2024, 6, 24)
 
 
 def followed(
-    terms: Terms = TERMS,
+    terms: NbbTerms = TERMS,
     *,
     mirrored: Sequence[str] = ("references",),
     improved: Sequence[str] | None = None,
@@ -52,8 +52,8 @@ def followed(
     registry = NbbRegistry(
         families, QUERY if QUERY in known else None, IMPROVED if IMPROVED in known else None
     )
-    registry.companies.follow({NUMBER: terms})
-    return registry.companies
+    registry.companies[0].follow({NUMBER: terms})
+    return registry.companies[0]
 
 
 def filing(deposited: dt.date = LONG_AGO, model: str = "m87-f", **more: Any) -> Filing:
@@ -189,7 +189,7 @@ def test_who_is_followed_no_more_is_asked_for_no_more_and_what_is_had_stays() ->
 
 def test_the_documents_of_a_filing_are_wanted_by_kind() -> None:
     one = filing()
-    changes = wanted(followed(Terms(documents=frozenset({"json", "pdf"}))), by_answer(one))
+    changes = wanted(followed(NbbTerms(documents=frozenset({"json", "pdf"}))), by_answer(one))
     assert list(changes) == [documents.key_for(one.reference, kind) for kind in ("json", "pdf")]
     for change in changes.values():
         assert change.before is None
@@ -384,7 +384,7 @@ def test_what_nobody_wants_any_more_is_dropped_but_not_what_a_day_wants(
     priority: int, is_dropped: bool
 ) -> None:
     item = document("xbrl", priority=priority)
-    changes = wanted(followed(Terms(documents=frozenset({"json"}))), by_answer(filing()), {item.key: item})
+    changes = wanted(followed(NbbTerms(documents=frozenset({"json"}))), by_answer(filing()), {item.key: item})
     assert (item.key in changes) == is_dropped
     if is_dropped:
         assert changes[item.key].item.state is State.ABSENT
@@ -416,7 +416,7 @@ def improved_key(kind: str = "corrected") -> str:
     return improved_documents.key_for(filing().reference, kind)
 
 
-IMPROVED_TERMS = Terms(documents=frozenset(), improved=True)
+IMPROVED_TERMS = NbbTerms(documents=frozenset(), improved=True)
 
 
 @pytest.mark.parametrize("kind", ["corrected", "euro_converted", "pdf_extracted"])
@@ -507,7 +507,11 @@ DATES = st.dates(dt.date(1978, 1, 1), TODAY)
 MODELS = st.sampled_from(["m87-f", "m02-f-p", "m01-f", "m900-p", None])
 RECORDS = st.lists(st.builds(filing, DATES, MODELS), max_size=6, unique_by=lambda one: one.reference)
 ANY_TERMS = st.builds(
-    Terms, st.just(DAY_S), st.frozensets(st.sampled_from(sorted(ALL_KINDS))), st.integers(0, 3), st.booleans()
+    NbbTerms,
+    st.just(DAY_S),
+    st.frozensets(st.sampled_from(sorted(ALL_KINDS))),
+    st.integers(0, 3),
+    st.booleans(),
 )
 
 
@@ -518,14 +522,14 @@ ANY_TERMS = st.builds(
     st.sets(DATES, max_size=4),
 )
 def test_asking_twice_changes_nothing_more_and_more_is_never_wanted_for_less(
-    records: list[Filing], terms: Terms, mirrored: tuple[str, ...], open_days: set[dt.date]
+    records: list[Filing], terms: NbbTerms, mirrored: tuple[str, ...], open_days: set[dt.date]
 ) -> None:
     of, entries = followed(terms, mirrored=mirrored), by_answer(*records)
     first = wanted(of, entries, open_days=open_days)
     items = {key: change.item for key, change in first.items()}
     assert wanted(of, entries, items, open_days=open_days) == {}
     assert items.keys() <= set(of.document_keys(entries))
-    wider = followed(terms | Terms(documents=ALL_KINDS), mirrored=mirrored)
+    wider = followed(terms | NbbTerms(documents=ALL_KINDS), mirrored=mirrored)
     assert items.keys() <= wanted(wider, entries, open_days=open_days).keys()
     of.follow({})
     left = wanted(of, entries, items, open_days=open_days)

@@ -23,7 +23,7 @@ REGISTRY = NbbRegistry([rules()])
 
 def test_it_is_a_registry() -> None:
     registry: ports.Registry = REGISTRY
-    assert registry.name == "nbb"
+    assert registry.roots == ("nbb",)
     for name, method in inspect.getmembers(ports.Registry, inspect.isfunction):
         if not name.startswith("_"):
             ours = inspect.signature(getattr(NbbRegistry, name))

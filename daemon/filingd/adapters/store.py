@@ -26,6 +26,7 @@ from filingd.adapters.tombstones import TombstoneFile
 from filingd.adapters.zipwalk import ZipRefusedError
 from filingd.core import steps as step
 from filingd.core.errors import FilingdError, StoreError
+from filingd.core.kinds import examine_document
 from filingd.core.layout import FORGOTTEN_NAME
 from filingd.core.model import PartialRecord
 
@@ -276,6 +277,8 @@ class DiskStore:
             known_sizes=lambda: known_sizes(fd, examiner.size_bytes),
             reread=lambda walk: feed_file(fd, walk.feed),
         )
+        if report.problem is None and report.kind != "zip" and (plan.read or plan.content_digest):
+            return examine_document(os.pread(fd, report.size_bytes, 0), plan)
         is_sound_zip = report.problem is None and report.kind in ("zip", "empty_zip")
         # An index that was made anew from the zip alone lacks what the inspector says of each member.
         if is_sound_zip and (plan.inspector is not None or not self._layout.has_fresh_members(target)):

@@ -19,7 +19,6 @@ from filingd.core.watchlist import (
     Entry,
     Finding,
     Reading,
-    Terms,
     gathered,
     lines_of,
     with_entries,
@@ -29,6 +28,8 @@ from filingd.core.watchlist import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
+
+    from filingd.core.watchlist import Terms
 
     PlainNumber = Callable[[str], str]
 
@@ -68,13 +69,11 @@ class _Look(NamedTuple):
 class WatchlistFolder:
     """The lists of one folder. Blocks: call it off the event loop."""
 
-    def __init__(
-        self, folder: Path, terms: Mapping[str, Terms], plain: PlainNumber, default: Terms | None = None
-    ) -> None:
-        """`terms` by name of list; a list without has the defaults. `plain` brings a number into its plain form."""
+    def __init__(self, folder: Path, terms: Mapping[str, Terms], plain: PlainNumber, default: Terms) -> None:
+        """`terms` by name of list; a list without has the default ones. `plain` brings a number into its plain form."""
         self._folder = folder
         self._terms = terms
-        self._default = default or Terms()
+        self._default = default
         self._plain = plain
         self._seen: _Look | None = None
         self._read_from: tuple[int, int] | None = None  # the folder that the lists were read from

@@ -80,19 +80,19 @@ def _companies(settings: Settings, registry: Registry, now: float) -> dict[str, 
     from filingd.cli.followed import followed_companies
     from filingd.cli.watch import remarks_on_companies
 
-    reading = app.watched_by(settings, registry).look()
-    assert reading is not None, "the first look always reads"
+    readings = [reading for folder in app.watched_by(settings, registry) if (reading := folder.look())]
+    followed = sum(len(reading.watched) for reading in readings)
     lanes = []
     if settings.manifest_path.exists():
         with opened_manifest(settings) as reader:
             lanes = followed_companies(reader, now)
     return {
-        "followed": len(reading.watched),
-        "lists": dict(reading.counts),
+        "followed": followed,
+        "lists": {name: count for reading in readings for name, count in reading.counts.items()},
         "by_lane": {each.lane: {"companies": each.companies, "due": each.due, "next_due_at": each.next_due_at}
                     for each in lanes},
-        "problems": reading.finding_count,
-        "remarks": list(remarks_on_companies(settings)) if reading.watched else [],
+        "problems": sum(reading.finding_count for reading in readings),
+        "remarks": list(remarks_on_companies(settings)) if followed else [],
     }  # fmt: skip
 
 

@@ -208,7 +208,7 @@ class _Look:
 
         self._settings = settings
         self._registry: Registry = app.registry_of(settings)
-        self._folder = app.watched_by(settings, self._registry)
+        self._folder = app.watched_by(settings, self._registry)[0]
         self._name = name
         self._numbers = numbers
         self._limit = limit
@@ -223,9 +223,8 @@ class _Look:
         from filingd.cli import watch_report as told
 
         reading = self._folder.look()
-        companies = self._registry.companies
+        companies = self._registry.companies[0]
         assert reading is not None, "the first look always reads"
-        assert companies is not None, "there is a folder of watchlists"
         companies.follow(reading.watched)
         lists = self._entries()
         wanted = self._wanted(lists)
@@ -266,7 +265,13 @@ class _Look:
         terms = self._folder.terms_of(name)
         path = str(self._folder.editor().path(name))
         return ListReport(
-            name, path, count, terms.refresh_interval_s, sorted(terms.documents), terms.latest, terms.improved
+            name,
+            path,
+            count,
+            terms.refresh_interval_s,
+            sorted(getattr(terms, "documents", ())),
+            getattr(terms, "latest", 0),
+            getattr(terms, "improved", False),
         )
 
     def _companies(
@@ -415,9 +420,7 @@ def _opened(settings: Settings) -> tuple[Companies, WatchlistFolder]:
     from filingd import app
 
     registry = app.registry_of(settings)
-    folder = app.watched_by(settings, registry)
-    assert registry.companies is not None, "there is a folder of watchlists"
-    return registry.companies, folder
+    return registry.companies[0], app.watched_by(settings, registry)[0]
 
 
 def _understood(companies: Companies, texts: Iterable[str]) -> tuple[list[str], list[str]]:

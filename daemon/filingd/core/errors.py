@@ -34,6 +34,12 @@ class ConfigError(FilingdError):
     exit_code = ExitCode.CONFIG
 
 
+class AmbiguousSubjectError(FilingdError):
+    """A number that several registries know; the text says how to write which is meant."""
+
+    exit_code = ExitCode.USAGE
+
+
 class StoreError(FilingdError):
     """The store cannot be used as it is."""
 

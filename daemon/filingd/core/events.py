@@ -173,6 +173,14 @@ HEARTBEAT = _event(
     _maybe(Fact("rss_bytes", "integer", "memory of the process")),
 )  # fmt: skip
 
+LEADS_FOLLOWED = _event(
+    "leads.followed", (INFO,),
+    "What was stored names other numbers than before, such as the results of a saved search: they are followed from now on.",
+    Fact("companies", "integer", "numbers that are followed, each counted once"),
+    Fact("added", "integer", "numbers about which something is asked for the first time"),
+    Fact("removed", "integer", "numbers that nobody follows any more"),
+)  # fmt: skip
+
 WATCHLIST_READ = _event(
     "watchlist.read", (INFO, WARNING),
     "The watchlists were read, at the start or because a list changed; a warning if something in them cannot be used.",

@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
+from filingd.core.errors import FilingdError
 from filingd.core.model import BodyReport
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Mapping
+    from typing import Any
 
     from filingd.core.model import BodyPlan
 
@@ -60,9 +62,13 @@ def kind_problem(kind: str, plan: BodyPlan) -> tuple[str, str] | None:
 
 
 def examine_document(data: bytes, plan: BodyPlan, declared_bytes: int | None = None) -> BodyReport:
-    """The report of a small body that is held whole and is not a zip: counted, hashed, told by its kind."""
+    """The report of a small body that is held whole and is not a zip: counted, hashed, told by its kind, read."""
     kind = kind_of(data[:HEAD_BYTES])
-    code, detail = length_problem(len(data), declared_bytes, plan) or kind_problem(kind, plan) or (None, "")
+    problem = length_problem(len(data), declared_bytes, plan) or kind_problem(kind, plan)
+    facts: Mapping[str, Any] = {}
+    if problem is None and plan.read is not None and kind not in NOTHING_KINDS:
+        facts, problem = _read(data, plan.read)
+    code, detail = problem or (None, "")
     return BodyReport(
         kind=kind,
         size_bytes=len(data),
@@ -71,7 +77,17 @@ def examine_document(data: bytes, plan: BodyPlan, declared_bytes: int | None = N
         problem=code,
         problem_detail=detail,
         content_digest=plan.content_digest(data) if plan.content_digest and code is None else None,
+        facts=facts,
     )
+
+
+def _read(
+    data: bytes, read: Callable[[bytes], Mapping[str, Any]]
+) -> tuple[Mapping[str, Any], tuple[str, str] | None]:
+    try:
+        return read(data), None
+    except FilingdError as error:
+        return {}, ("inspect_failed", str(error))
 
 
 def content_digest(members: Iterable[tuple[str, int, int]]) -> bytes:

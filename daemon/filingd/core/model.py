@@ -124,13 +124,42 @@ class Group(msgspec.Struct, frozen=True):
 
 
 class LaneSpec(msgspec.Struct, frozen=True):
-    """What the configuration promises for one lane: its rate, burst, concurrency and keys (names, never values)."""
+    """What the configuration promises for one lane: its rate, burst, concurrency and keys (names, never values).
+
+    A lane with a `gate` passes it with every call, together with all others that do. One with an `account` spends of it:
+    one call, and `price_microeur` (millionths of a euro) for it.
+    """
 
     name: str
     calls_per_s: float
     burst: int = 1
     concurrency: int = 1
     key_names: tuple[str, ...] = ()
+    gate: str | None = None
+    account: str | None = None
+    price_microeur: int = 0
+
+
+class GateSpec(msgspec.Struct, frozen=True):
+    """What several lanes promise together: the rate, burst and concurrency of all of them."""
+
+    name: str
+    calls_per_s: float
+    burst: int = 1
+    concurrency: int = 1
+
+
+class AccountSpec(msgspec.Struct, frozen=True):
+    """What may be spent in a calendar month of a time zone (an IANA name): calls and money, None for no limit.
+
+    `is_spread`: calls that cost money are spaced so that what is left lasts until the month ends.
+    """
+
+    name: str
+    zone: str
+    calls_per_month: int | None = None
+    budget_per_month_microeur: int | None = None
+    is_spread: bool = False
 
 
 class SecretRef(msgspec.Struct, frozen=True):
@@ -174,7 +203,8 @@ class BodyPlan(msgspec.Struct, frozen=True):
 
     `accept` lists the kinds (see `BodyReport.kind`) that may be published. `max_bytes` bounds the transfer.
     `content_digest` gives, of a body that is held whole, a digest by which two bodies with the same content are known
-    although their bytes differ, or None.
+    although their bytes differ, or None. `read` gives what such a body says, to be kept with its version as facts
+    (JSON-serialisable); it raises FilingdError for one that is not what it should be, which is refused.
     """
 
     max_bytes: int
@@ -182,6 +212,7 @@ class BodyPlan(msgspec.Struct, frozen=True):
     zip_limits: ZipLimits = ZipLimits()
     inspector: Callable[[], MemberInspector] | None = None
     content_digest: Callable[[bytes], bytes | None] | None = None
+    read: Callable[[bytes], Mapping[str, Any]] | None = None
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -362,9 +393,15 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 class Stored(msgspec.Struct, frozen=True):
-    """The body is good: publish it. `recheck_at` is when to fetch it again and compare, if ever."""
+    """The body is good: publish it. `recheck_at` is when to fetch it again and compare, if ever.
+
+    `facts` are kept with the version, beside those of the body (JSON-serialisable). `drops_older`: what was stored of the
+    item before may not be kept.
+    """
 
     recheck_at: float | None = None
+    facts: Mapping[str, Any] = msgspec.field(default_factory=dict)
+    drops_older: bool = False
 
 
 class Nothing(msgspec.Struct, frozen=True):
@@ -416,11 +453,15 @@ class Throttled(msgspec.Struct, frozen=True):
 
 
 class Blocked(msgspec.Struct, frozen=True):
-    """The product is closed to us: the lane parks and an alarm is raised. `key_at_fault`: try the other key once."""
+    """The product is closed to us: the lane parks and an alarm is raised. `key_at_fault`: try the other key once.
+
+    `is_wide`: all lanes that pass the same gate are closed with it.
+    """
 
     reason: str
     detail: str = ""
     key_at_fault: bool = False
+    is_wide: bool = False
 
 
 Verdict = Stored | Nothing | NotYet | Absent | Failed | Throttled | Blocked
@@ -439,6 +480,7 @@ class Attempt(msgspec.Struct, frozen=True):
         None  # the header that carries the attempt's own id, if the registry wants one
     )
     is_document: bool = False  # small enough to be held whole and written in a group
+    shares_seal: bool = True  # its group is judged as a whole, with what else is in it
 
 
 class Deferral(msgspec.Struct, frozen=True):

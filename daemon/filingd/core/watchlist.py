@@ -8,7 +8,7 @@ opaque texts here, in the registry's plain form.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import msgspec
 
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     PlainNumber = Callable[[str], str]  # raises CompanyNumberError
 
-ALL_YEARS = 0
-_DAY_S = 24 * 3600.0
 _COMMENT = "#"
 _NOTE_BEGINS = re.compile(r"[,;\t]")
 _SHOWN_CHARACTERS = 60
@@ -29,28 +27,40 @@ _LINE = re.compile(r"[^\r\n]*(?:\r\n|\n|\r)|[^\r\n]+")
 _BYTE_ORDER_MARK = "\ufeff"
 
 
+T = TypeVar("T", bound="Terms")
+
+
 class CompanyNumberError(FilingdError):
     """A text is no number of a company. Says why, and what to write."""
 
 
-class Terms(msgspec.Struct, frozen=True):
-    """How a company is followed: what the registry knows of it is asked for again after `refresh_interval_s`; of its filings the
-    `documents` of these kinds are wanted, of the `latest` exercises (0: of all); `improved`: and what was made of them."""
+class SearchError(FilingdError):
+    """A text is no saved search. Says why, and what to write."""
 
-    refresh_interval_s: float = 30 * _DAY_S
-    documents: frozenset[str] = frozenset({"json", "pdf"})
-    latest: int = ALL_YEARS
-    improved: bool = False
 
-    def __or__(self, other: Terms) -> Terms:
-        """What satisfies both: the shorter interval, all kinds, the more years."""
-        latest = ALL_YEARS if ALL_YEARS in (self.latest, other.latest) else max(self.latest, other.latest)
-        return Terms(
-            min(self.refresh_interval_s, other.refresh_interval_s),
-            self.documents | other.documents,
-            latest,
-            self.improved or other.improved,
-        )
+class Terms(Protocol):
+    """How a company is followed, as its registry understands it. A value: compared, hashed, united."""
+
+    @property
+    def refresh_interval_s(self) -> float:
+        """After how long what the registry knows of a company is asked for again, if nothing else is said."""
+        ...
+
+    def __or__(self, other: Any) -> Any:
+        """Terms that satisfy both; the other are of the same kind."""
+        ...
+
+    def words(self) -> Sequence[str]:
+        """The terms in words, a few for each."""
+        ...
+
+
+class Search(Protocol):
+    """A saved search, as its registry understands it. A value: compared, hashed."""
+
+    def words(self) -> Sequence[str]:
+        """The search in words, a few for each of its parts."""
+        ...
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -72,9 +82,16 @@ class Finding(msgspec.Struct, frozen=True):
     is_bad: bool = True
 
 
+class SavedSearch(msgspec.Struct, frozen=True):
+    """A search that is asked again and again, and on which terms those are followed that it finds."""
+
+    search: Search
+    terms: Terms
+
+
 class Reading(msgspec.Struct, frozen=True):
     """What the lists say together: companies with their terms, by number; how many each list names; what is wrong with them,
-    in whole sentences, the first `findings` of `finding_count`.
+    in whole sentences, the first `findings` of `finding_count`; and the saved searches, by name.
 
     `is_complete` is False if there may be lists that were never read: then nothing says that somebody is not followed any more.
     """
@@ -84,6 +101,7 @@ class Reading(msgspec.Struct, frozen=True):
     findings: tuple[str, ...] = ()
     finding_count: int = 0
     is_complete: bool = True
+    searches: Mapping[str, SavedSearch] = msgspec.field(default_factory=dict)
 
 
 # ------------------------------------------------------------------------------------------------- reading
@@ -116,10 +134,10 @@ def _read(position: int, field: str, note: str, plain: PlainNumber, seen: dict[s
     return Entry(number, note)
 
 
-def gathered(lists: Iterable[tuple[Iterable[str], Terms]]) -> dict[str, Terms]:
+def gathered(lists: Iterable[tuple[Iterable[str], T]]) -> dict[str, T]:
     """The companies of several lists, by number in order. Who stands in several is followed on the terms of all."""
-    found: dict[str, Terms] = {}
-    unions: dict[tuple[Terms, Terms], Terms] = {}  # one object for each, however many companies share it
+    found: dict[str, T] = {}
+    unions: dict[tuple[T, T], T] = {}  # one object for each, however many companies share it
     for numbers, terms in lists:
         for number in numbers:
             known = found.get(number, terms)

@@ -21,10 +21,8 @@ if TYPE_CHECKING:
 class SealedContents:
     """Fingerprints of sealed groups, read from the manifest once and kept up to date by whoever seals."""
 
-    def __init__(self, manifest: Manifest, prefix: str) -> None:
-        """`prefix` is that of the registry's groups."""
+    def __init__(self, manifest: Manifest) -> None:
         self._manifest = manifest
-        self._prefix = prefix
         self._groups: dict[str, str] | None = None  # by fingerprint
 
     async def twin_of(self, group: str, facts: Mapping[str, Any]) -> str | None:
@@ -33,7 +31,7 @@ class SealedContents:
         if fingerprint is None:
             return None
         if self._groups is None:
-            sealed = await self._manifest.groups(self._prefix)
+            sealed = await self._manifest.groups()
             self._groups = {of: known.key for known in sealed if (of := _fingerprint_of(known))}
         other = self._groups.get(fingerprint, group)
         return other if other != group and await self._still_holds(other, fingerprint) else None

@@ -41,9 +41,9 @@ class DocumentDesk:
         store: Store,
         outcomes: Outcomes,
         refused: Callable[[Made, Exception], Awaitable[None]],
-        recorded: Callable[[str], None] = lambda _: None,
+        recorded: Callable[[Made], None] = lambda _: None,
     ) -> None:
-        """`refused` settles a document that could not be published, and says why; `recorded` is told the key of each that was."""
+        """`refused` settles a document that could not be published, and says why; `recorded` is told of each that was."""
         self._store = store
         self._outcomes = outcomes
         self._refused = refused
@@ -122,7 +122,7 @@ class DocumentDesk:
         try:
             await self._outcomes.record_documents(kept)
             for one in kept:
-                self._recorded(one.made.item.key)
+                self._recorded(one.made)
         except (DiskFullError, DiskFaultError) as error:
             refused += [(one, error) for one in kept]
         for one, why in refused:

@@ -228,7 +228,7 @@ class Outcomes:
         now = self._clock.now()
         # The same again: it was lost or damaged here.
         after = _stored_item(made.item, body, verdict, now, is_known=body.sha256 == stored_sha256)
-        version = _version_of(made, fetched, body, after.version, path, now)
+        version = _version_of(made, fetched, verdict, body, after.version, path, now)
         await self._manifest.record([Change(made.item.state, after, version)])
         self._steps.reached(steps.ROW_RECORDED)
         self._say_stored(made, after, body, path, now)
@@ -244,7 +244,7 @@ class Outcomes:
         await self._manifest.record([
             Change(
                 one.made.item.state, after,
-                _version_of(one.made, one.fetched, body, after.version, one.made.target, now),
+                _version_of(one.made, one.fetched, one.verdict, body, after.version, one.made.target, now),
             )
             for one, body, after in recorded
         ])  # fmt: skip
@@ -290,13 +290,14 @@ def _digest(fetched: Fetched) -> bytes | None:
 
 
 def _version_of(
-    made: Made, fetched: Fetched, body: BodyReport, number: int, path: str, now: float
+    made: Made, fetched: Fetched, verdict: Stored, body: BodyReport, number: int, path: str, now: float
 ) -> Version:
     """The evidence of a body that was just published."""
     head = fetched.answer.head
     return Version(
         made.item.key, number, path, body.size_bytes, body.sha256, now, made.attempt.route, made.request_id,
-        head.header("etag") if head else None, body.content_digest, body.member_count, now, body.facts,
+        head.header("etag") if head else None, body.content_digest, body.member_count, now,
+        {**body.facts, **verdict.facts},
     )  # fmt: skip
 
 

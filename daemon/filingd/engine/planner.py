@@ -45,7 +45,7 @@ class Planner:
         """Plan once; returns how many items changed."""
         now = self._clock.now()
         keys = self._registry.expected(now)
-        groups = await self._manifest.groups(f"{self._registry.name}/")
+        groups = await self._manifest.groups()
         known = await self._known(keys, groups)
         changes = self._registry.plan(now, known)
         await self._open_groups(keys, groups, now)

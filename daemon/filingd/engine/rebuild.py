@@ -20,6 +20,7 @@ from filingd.core.errors import DiskFaultError, FilingdError
 from filingd.core.forgetting import TAKEN_OUT
 from filingd.core.model import Change, Group, Item, State, Version, group_of, leaf_of
 from filingd.engine.damage import RESCUED_ROUTE, UNREADABLE, move_aside, problem_of, read
+from filingd.engine.published import published
 from filingd.engine.verify import sums_of
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ class Rebuilder:
             DiskFullError, DiskFaultError: the disk refused; the old manifest is still the manifest.
         """
         found = Rebuilt()
-        paths = await self._store.files(self._registry.name)
+        paths = await published(self._registry, self._store)
         older = self._by_key(await self._store.files(layout.VERSIONS))
         planned = {change.item.key: change.item for change in self._registry.plan(self._clock.now(), {})}
         folders: dict[str, list[str]] = {}

@@ -64,7 +64,7 @@ class Reconciler:
         self._unsealer = unsealer
         self._on_scheduled = on_scheduled
         self._on_judged = on_judged
-        self._contents = SealedContents(manifest, f"{registry.name}/")
+        self._contents = SealedContents(manifest)
         self._supplements = Supplements()
         self._rivals: dict[str, set[str]] = {}  # by sealed group: the open ones that hold the same
         # Whether bodies are being exchanged for what is left of them: then a group that disagrees is not fetched again for

@@ -17,6 +17,7 @@ from filingd.core.forgetting import claim_of
 from filingd.core.lifecycle import Event, next_state
 from filingd.core.model import FINISHED_STATES, HOLDING_STATES, Change, Item, State, group_of
 from filingd.engine.damage import RESCUED_ROUTE, Damage, problem_of
+from filingd.engine.published import published
 from filingd.engine.recording import record_what_stands
 
 if TYPE_CHECKING:
@@ -286,7 +287,7 @@ class Rescue:
 
     async def _files_without_row(self, tally: Tally) -> None:
         targets = [
-            found for found in await self._store.files(self._registry.name) if self._registry.key_of(found)
+            found for found in await published(self._registry, self._store) if self._registry.key_of(found)
         ]
         for start in range(0, len(targets), _PAGE):
             keys = [self._registry.key_of(target) or "" for target in targets[start : start + _PAGE]]
@@ -320,7 +321,7 @@ class Rescue:
 
     async def _rows_without_seal(self, tally: Tally) -> None:
         """A death while a seal was taken back leaves a row that says sealed and no `SHA256SUMS`."""
-        for group in await self._manifest.groups(f"{self._registry.name}/"):
+        for group in await self._manifest.groups():
             if group.sealed_at is not None:
                 await self._one(group.key, self._check_seal(group.key), tally)
 

@@ -26,13 +26,14 @@ if TYPE_CHECKING:
     from filingd.engine.reconciler import Reconciler
     from filingd.engine.rescue import Rescue
     from filingd.engine.room import RoomGate
-    from filingd.engine.watcher import Watcher
+    from filingd.engine.watcher import Watchers
     from filingd.engine.worker import Worker
     from filingd.ports import Clock, Log, Manifest, Registry, Store
 
 T = TypeVar("T")
 
 _LOOK_S = 0.1
+_WATCHLISTS = "watchlists"
 _ELSEWHERE_S = 1.0
 _JUDGE_ELSEWHERE_S = 15.0  # a command that writes for an hour must not have every open day judged each second
 _BUSY_PAUSE_S = 1.0
@@ -65,7 +66,7 @@ class Engine:
     heartbeat: Heartbeat
     key_watch: KeyWatch | None = None
     followers: Sequence[Follower] = ()
-    watcher: Watcher | None = None
+    watchers: Watchers | None = None
     forgetter: Forgetter | None = None
     alarm_watch: AlarmWatch | None = None
 
@@ -196,8 +197,8 @@ class Supervisor:
         self._help(self._listen(), "listener")
         for number, follower in enumerate(engine.followers):
             self._help_guarded(f"follower {number}", follower.run)
-        if engine.watcher is not None:
-            self._help_guarded("watchlists", engine.watcher.run)
+        if engine.watchers is not None:
+            self._help_guarded(_WATCHLISTS, engine.watchers.run)
         if engine.forgetter is not None:
             self._help(engine.forgetter.run(), "forgetting")
         self._sweep = asyncio.create_task(self._sweep_once(), name="sweep")
@@ -227,7 +228,7 @@ class Supervisor:
                 await self._engine.store.check_in_place()
 
     async def _note_open_groups(self) -> None:
-        groups = await self._engine.manifest.groups(f"{self._engine.registry.name}/")
+        groups = await self._engine.manifest.groups()
         self._engine.reconciler.note(group.key for group in groups if group.sealed_at is None)
 
     async def _listen(self) -> None:
@@ -289,17 +290,23 @@ class Supervisor:
     async def _is_followed(self) -> bool:
         """Whether nobody who follows has anything left to do. An errand is followed up by the next run."""
         followers = () if self._is_errand else self._engine.followers
-        behind = [
+        behind: list[Follower] = [
             follower
             for number, follower in enumerate(followers)
             if not self._guard.is_resting(f"follower {number}") and not await follower.is_current()
         ]
+        if (
+            not self._is_errand
+            and self._engine.watchers is not None
+            and not self._guard.is_resting(_WATCHLISTS)
+        ):
+            behind += [] if await self._engine.watchers.is_current() else [self._engine.watchers]
         for follower in behind:
             follower.wake()
         return not behind
 
     async def _is_sealed(self) -> bool:
-        groups = await self._engine.manifest.groups(f"{self._engine.registry.name}/")
+        groups = await self._engine.manifest.groups()
         left = [group.key for group in groups if group.sealed_at is None]
         wanted = self._engine.planner.wanted_groups(self._engine.clock.now()) if left else ()
         return not any(key in wanted for key in left) and self._engine.worker.in_flight == 0

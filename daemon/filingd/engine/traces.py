@@ -15,6 +15,7 @@ from filingd.core import events, layout
 from filingd.core.errors import DiskFaultError, ManifestDamagedError, StoreError, StoreReplacedError
 from filingd.core.forgetting import redacted
 from filingd.core.model import LEASED_STATES, State, group_of
+from filingd.engine.published import published
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
@@ -150,7 +151,7 @@ class TraceHunt:
 
     async def _bodies(self) -> AsyncIterator[tuple[str, str]]:
         """Key and path of every published body that may hold something of what is forgotten."""
-        async for path in _in_turns(await self._store.files(self._registry.name)):
+        async for path in _in_turns(await published(self._registry, self._store)):
             key = self._registry.key_of(path)
             if key is not None and self._concerns(key):
                 yield key, path

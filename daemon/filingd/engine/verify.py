@@ -15,6 +15,7 @@ from filingd.core import events, layout
 from filingd.core.errors import DiskFaultError
 from filingd.core.model import HOLDING_STATES, LEASED_STATES, group_of
 from filingd.engine.damage import read
+from filingd.engine.published import published
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
@@ -285,7 +286,7 @@ class Verifier:
     async def _find_unknown(self, prefix: str, found: Verification) -> None:
         seals = {layout.SEAL_NAME, layout.SUMS_NAME}
         paths = [
-            path for path in await self._store.files(self._registry.name) if layout.name_of(path) not in seals
+            path for path in await published(self._registry, self._store) if layout.name_of(path) not in seals
         ]
         for start in range(0, len(paths), _PAGE):
             keys = {path: self._registry.key_of(path) for path in paths[start : start + _PAGE]}

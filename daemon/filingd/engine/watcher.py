@@ -1,7 +1,8 @@
 """Follows the companies of the watchlists: has the registry asked about them, and their documents fetched.
 
 None of this is part of the plan of days. The lists are compared with the manifest when they change, and what is known of a
-company is looked at when its filings do. Nothing of it has to be durable: at a start, and once a day, all are looked at.
+company is looked at when its filings do. Who is named by a stored body may be followed, too (`leads`). Nothing of it has to be
+durable: at a start, and once a day, all are looked at.
 """
 
 from __future__ import annotations
@@ -13,19 +14,21 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from filingd.core import events
 from filingd.core.errors import DiskFaultError, DiskFullError
+from filingd.engine.leads import Leads
 from filingd.engine.recording import record_what_stands
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
     from filingd.core.catalogue import Contribution
     from filingd.core.model import Change, Item
-    from filingd.core.watchlist import Reading, Terms
+    from filingd.core.watchlist import Reading, SavedSearch, Terms
     from filingd.ports import Catalogue, Clock, Companies, Log, Manifest, Watchlists
 
 LOOK_S = 10.0
 SWEEP_S = 24 * 3600.0
 _CHUNK = 1000
+_MOST_PARTS = 16  # that are asked about one company
 _AT_ONCE = 256  # companies whose documents are looked at before others have their turn
 
 
@@ -44,6 +47,50 @@ class _Compared(NamedTuple):
     kept: set[str]
 
 
+class Watchers:
+    """All watchers of an engine as one."""
+
+    def __init__(self, watchers: Sequence[Watcher]) -> None:
+        self._watchers = watchers
+
+    @property
+    def has_work(self) -> bool:
+        """Whether any has."""
+        return any(watcher.has_work for watcher in self._watchers)
+
+    async def is_current(self) -> bool:
+        """Whether all are."""
+        return all([await watcher.is_current() for watcher in self._watchers])
+
+    def wake(self) -> None:
+        """Let all look soon."""
+        for watcher in self._watchers:
+            watcher.wake()
+
+    async def run(self) -> None:
+        """Let all look again and again; runs until cancelled."""
+        await asyncio.gather(*(watcher.run() for watcher in self._watchers))
+
+    async def look(self) -> None:
+        """Let all look at once."""
+        for watcher in self._watchers:
+            await watcher.look()
+
+    def tell_filings_to(self, on_filings: Callable[[], None]) -> None:
+        """`on_filings` is told when there are companies for `follow_up`."""
+        for watcher in self._watchers:
+            watcher.on_filings = on_filings
+
+    def note(self, contribution: Contribution) -> None:
+        """See `following.Audience`."""
+        for watcher in self._watchers:
+            watcher.note(contribution)
+
+    async def follow_up(self, catalogue: Catalogue) -> bool:
+        """See `following.Audience`."""
+        return any([await watcher.follow_up(catalogue) for watcher in self._watchers])
+
+
 class Watcher:
     """Keeps items about companies as the watchlists want them."""
 
@@ -52,25 +99,29 @@ class Watcher:
         companies: Companies,
         lists: Watchlists,
         manifest: Manifest,
-        groups: str,
         clock: Clock,
         log: Log,
         on_scheduled: Callable[[], None] = lambda: None,
         on_filings: Callable[[], None] = lambda: None,
+        on_searches: Callable[[], Awaitable[object]] | None = None,
     ) -> None:
-        """`groups` is what the keys of all groups of the registry begin with. `on_scheduled` is told when items are to be
-        fetched; `on_filings` when there are companies for `follow_up`."""
+        """`on_scheduled` is told when items are to be fetched; `on_filings` when there are companies for `follow_up`;
+        `on_searches` is called when the saved searches are others than before."""
         self._companies = companies
         self._lists = lists
         self._manifest = manifest
-        self._groups = groups
         self._clock = clock
         self._log = log
         self._on_scheduled = on_scheduled
         self.on_filings = on_filings
-        self._watched: Mapping[str, Terms] = {}
+        self._on_searches = on_searches
+        self._leads = Leads(companies, manifest)
+        self._listed: Mapping[str, Terms] = {}  # by the lists themselves
+        self._watched: Mapping[str, Terms] = {}  # by the lists, and by what is had because of them
+        self._searches: Mapping[str, SavedSearch] = {}
         self._to_look_at: dict[str, None] = {}
         self._looking = asyncio.Lock()
+        self._woken = asyncio.Event()
         self._has_read = False
         self._is_complete = False
         self._is_following_up = False
@@ -88,9 +139,26 @@ class Watcher:
             await self.look()
             if self._clock.now() - self._swept_at >= SWEEP_S:
                 self._sweep()
-            await self._clock.sleep(LOOK_S)
+            await self._until_woken()
+
+    def wake(self) -> None:
+        """Look soon."""
+        self._woken.set()
+
+    async def _until_woken(self) -> None:
+        self._woken.clear()
+        waits = {asyncio.ensure_future(self._clock.sleep(LOOK_S)), asyncio.ensure_future(self._woken.wait())}
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
 
     # ------------------------------------------------------------------ the lists
+
+    async def is_current(self) -> bool:
+        """Whether the lists were read, and everybody is followed whom a stored body names."""
+        return self._has_read and await self._leads.is_current()
 
     async def look(self) -> None:
         """Read the lists if they changed, and let the manifest follow. What the disk refuses is tried again at the next look."""
@@ -98,20 +166,56 @@ class Watcher:
             async with self._looking:
                 self._untaken = await self._lists.look() or self._untaken
                 if self._untaken is not None:
+                    await self._leads.look()
                     await self._take(self._untaken)
                     self._untaken = None
+                elif self._has_read and await self._leads.look():
+                    await self._follow_leads()
         except (DiskFullError, DiskFaultError) as error:
             self._log.error(events.ALARM_RAISED, kind="watchlists_failed", detail=str(error))
 
     async def _take(self, reading: Reading) -> None:
-        before, self._watched, self._is_complete = self._watched, reading.watched, reading.is_complete
-        self._companies.follow(reading.watched)
-        self._look_at(number for number, terms in reading.watched.items() if before.get(number) != terms)
-        self._look_at(number for number in before if number not in reading.watched)
+        self._listed, self._is_complete = reading.watched, reading.is_complete
+        has_searches, self._searches = self._searches != reading.searches, reading.searches
+        self._companies.follow(self._listed, reading.searches)
+        self._follow()
         compared = await self._compare()
         self._look_at(compared.removed)
         self._tell(reading, compared)
         self._has_read = True
+        if has_searches and self._on_searches is not None:
+            await self._on_searches()
+
+    def _follow(self) -> set[str]:
+        """Follow whom lists and leads want now; those about whom anything changed."""
+        before, self._watched = self._watched, self._leads.united(self._listed)
+        self._companies.follow(self._watched)
+        changed = {number for number, terms in self._watched.items() if before.get(number) != terms}
+        changed |= before.keys() - self._watched.keys()
+        self._look_at(sorted(changed))
+        return changed
+
+    async def _follow_leads(self) -> None:
+        """Stored bodies name others than before: only those are compared with the manifest."""
+        changed, compared = sorted(self._follow()), _Compared(set(), set(), set())
+        for start in range(0, len(changed), _CHUNK):
+            numbers = changed[start : start + _CHUNK]
+            known = {item.key: item for number in numbers for item in await self._items_of(number)}
+            wanted = [number for number in numbers if number in self._watched]
+            await self._plan(wanted, known, compared)
+        if changed:
+            self._log.info(
+                events.LEADS_FOLLOWED,
+                companies=len(self._watched),
+                added=len(compared.added),
+                removed=len(compared.removed),
+            )
+
+    async def _items_of(self, number: str) -> Sequence[Item]:
+        prefix = f"{self._companies.prefix}{number}/"
+        return [
+            item for item in await self._manifest.page(prefix, _MOST_PARTS) if item.key.startswith(prefix)
+        ]
 
     def _tell(self, reading: Reading, compared: _Compared) -> None:
         problems = [*reading.findings]
@@ -210,7 +314,7 @@ class Watcher:
         return bool(self._to_look_at)
 
     async def _follow_ups(self, numbers: Sequence[str], catalogue: Catalogue) -> list[Change]:
-        groups = await self._manifest.groups(self._groups)
+        groups = await self._manifest.groups()
         open_groups = frozenset(group.key for group in groups if group.sealed_at is None)
         filings = {number: found for number in numbers if (found := await catalogue.filings_of(number))}
         keys = {number: self._companies.document_keys(found) for number, found in filings.items()}

@@ -86,7 +86,7 @@ class Worker:
             store,
             outcomes,
             lambda made, error: self._failed(made.item, error),
-            reconciler.note_settled,
+            self._documents_recorded,
         )
         self._reconciler = reconciler
         self._room = room
@@ -249,7 +249,7 @@ class Worker:
         return True
 
     async def _conclude(self, lane: Lane, made: Made, fetched: Fetched, used: KeyUse) -> None:
-        siblings = {} if made.attempt.is_document else await self._reconciler.holdings(made.item.group)
+        siblings = {} if not made.attempt.shares_seal else await self._reconciler.holdings(made.item.group)
         judged_at = self._clock.now()
         verdict = self._registry.interpret(made.item, made.attempt, fetched.answer, siblings, judged_at)
         await lane.heed(verdict, used)
@@ -265,7 +265,12 @@ class Worker:
         self._alarm(made.item, verdict)
         if isinstance(verdict, Stored) or (isinstance(verdict, Nothing) and verdict.confirmed):
             self._reconciler.note_settled(made.item.key)
-        if not made.attempt.is_document and not isinstance(verdict, Throttled | Blocked):
+        if made.attempt.shares_seal and not isinstance(verdict, Throttled | Blocked):
+            self._reconciler.note([made.item.group])
+
+    def _documents_recorded(self, made: Made) -> None:
+        self._reconciler.note_settled(made.item.key)
+        if made.attempt.shares_seal:
             self._reconciler.note([made.item.group])
 
     def _alarm(self, item: Item, verdict: Verdict) -> None:

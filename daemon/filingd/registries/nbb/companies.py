@@ -38,10 +38,10 @@ if TYPE_CHECKING:
         Verdict,
         Version,
     )
-    from filingd.core.watchlist import Terms
     from filingd.registries.nbb.rules import NbbRules
+    from filingd.registries.nbb.terms import NbbTerms
 
-    TermsOf = Callable[[str], Terms | None]
+    TermsOf = Callable[[str], NbbTerms | None]
 
 PREFIX = "nbb/enterprises"
 FILINGS, IMPROVEMENTS = "references", "improved"

@@ -7,7 +7,7 @@ them, whatever told of them first: the references of a day, which come anyway, o
 from __future__ import annotations
 
 import datetime as dt
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec.structs import replace
@@ -17,6 +17,7 @@ from filingd.core.catalogue import calendar_day
 from filingd.core.forgetting import FORGOTTEN_REASON
 from filingd.core.lifecycle import Event, next_state
 from filingd.core.model import EMPTY_STATES, HOLDING_STATES, LEASED_STATES, Change, Item, State, group_of
+from filingd.core.watchlist import SearchError
 from filingd.registries.nbb import companies, documents, improved_documents, timeline
 from filingd.registries.nbb.enterprises import plain_number
 from filingd.registries.nbb.families import AUTHENTIC, IMPROVED_DATA
@@ -30,8 +31,9 @@ if TYPE_CHECKING:
 
     from filingd.core.catalogue import Entry, Filing, Listing
     from filingd.core.model import LaneSpec
-    from filingd.core.watchlist import Terms
+    from filingd.core.watchlist import Search
     from filingd.registries.nbb.rules import NbbRules
+    from filingd.registries.nbb.terms import NbbTerms
 
 DOCUMENT_KINDS = ("json", "xbrl", "pdf")
 # Section 6.4: what was deposited before has no document of that kind. Since when there are PDFs is not known well enough to
@@ -64,7 +66,7 @@ class Companies:
         self._rules = rules
         self._common = common
         self._lanes = lanes
-        self._watched: Mapping[str, Terms] = {}
+        self._watched: Mapping[str, NbbTerms] = {}
 
     # ------------------------------------------------------------------ who is followed
 
@@ -74,10 +76,21 @@ class Companies:
     def number_of(self, key: str) -> str:
         return companies.number_of(key)
 
-    def follow(self, watched: Mapping[str, Terms]) -> None:
+    lead_prefixes: Sequence[str] = ()
+
+    def follow(self, watched: Mapping[str, NbbTerms], searches: object = None) -> None:  # noqa: ARG002 - there are none
         self._watched = watched
 
-    def terms_of(self, number: str) -> Terms | None:
+    def search_of(self, table: Mapping[str, Any]) -> Search:  # noqa: ARG002 - whatever it says
+        raise SearchError("The bank cannot be searched: list enterprise numbers in a CSV file instead.")
+
+    def named(self, facts: Mapping[str, Any]) -> Sequence[str]:  # noqa: ARG002 - no body names another company
+        return ()
+
+    def lead_terms(self, key: str, watched: Mapping[str, NbbTerms]) -> NbbTerms | None:  # noqa: ARG002 - see `named`
+        return None
+
+    def terms_of(self, number: str) -> NbbTerms | None:
         """The terms of a company; None if it is not followed."""
         return self._watched.get(number)
 
@@ -178,7 +191,7 @@ class Companies:
                 yield from self._improved(entry, filing, coming, rank, now)
 
     def _authentic(
-        self, entry: Entry, filing: Filing, terms: Terms, coming: _Coming, rank: int, now: float
+        self, entry: Entry, filing: Filing, terms: NbbTerms, coming: _Coming, rank: int, now: float
     ) -> Iterator[Want]:
         lane = self._lanes[AUTHENTIC_QUERY].name
         for kind in DOCUMENT_KINDS:

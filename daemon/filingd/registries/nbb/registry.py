@@ -30,11 +30,13 @@ if TYPE_CHECKING:
     from filingd.core.catalogue import Contribution, Forgotten
     from filingd.core.forgetting import Scrub
     from filingd.core.model import (
+        AccountSpec,
         Answer,
         Attempt,
         BodyPlan,
         Change,
         Deferral,
+        GateSpec,
         Holding,
         Item,
         Judgement,
@@ -55,7 +57,7 @@ class NbbRegistry:
     manifest holds of a family that is not wanted any more stays and can be judged; nothing of it is expected or asked for.
     """
 
-    name = "nbb"
+    roots = ("nbb",)
 
     def __init__(
         self,
@@ -75,7 +77,8 @@ class NbbRegistry:
             rules.family.name: replace(rules, documents_lane=lanes.get(rules.family.single))
             for rules in families
         }
-        self.companies = Companies(self._wanted, common, self._lanes)
+        self._companies = Companies(self._wanted, common, self._lanes)
+        self.companies = (self._companies,)
         self._days = {
             family.name: DayLine(
                 self._wanted.get(family.name) or _unwanted(common, family, lanes.get(family.single))
@@ -88,7 +91,7 @@ class NbbRegistry:
             leaf_of(documents.PREFIX): DocumentLine(common),
             leaf_of(records.PREFIX): self._records,
             leaf_of(improved_documents.PREFIX): ImprovedDocumentLine(common, lanes.get(IMPROVED)),
-            leaf_of(companies.PREFIX): CompanyLine(common, lanes, self.companies.terms_of),
+            leaf_of(companies.PREFIX): CompanyLine(common, lanes, self._companies.terms_of),
         }
 
     def _line(self, key: str) -> Line:
@@ -98,6 +101,14 @@ class NbbRegistry:
         """One lane per subscribed product."""
         lanes = [lane for rules in self._wanted.values() for lane in rules.products.values()]
         return list({lane.name: lane for lane in (*lanes, *self._lanes.values())}.values())
+
+    def gates(self) -> Sequence[GateSpec]:
+        """None: each subscription has limits of its own."""
+        return ()
+
+    def accounts(self) -> Sequence[AccountSpec]:
+        """None: a subscription is paid for as a whole."""
+        return ()
 
     def expected(self, now: float) -> Sequence[str]:
         return [key for rules in self._wanted.values() for key in planning.expected_keys(rules, now)]
@@ -142,8 +153,8 @@ class NbbRegistry:
         return self._line(key).target(key)
 
     def key_of(self, target: str) -> str | None:
-        name, _, rest = target.removeprefix(f"{self.name}/").partition("/")
-        line = self._lines.get(name) if rest and target.startswith(f"{self.name}/") else None
+        root, *names = target.split("/", 2)
+        line = self._lines.get(names[0]) if len(names) > 1 and root in self.roots else None
         return line.key_of(target) if line else None
 
     def body_plan(self, key: str) -> BodyPlan:

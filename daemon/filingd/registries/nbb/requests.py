@@ -46,6 +46,7 @@ def query(
         body=body,
         request_id_header=REQUEST_ID_HEADER if rules.send_request_id else None,
         is_document=is_small,
+        shares_seal=False,
     )
 
 

@@ -1,0 +1,108 @@
+"""What stored bodies name: numbers that are followed because an answer names them, such as the results of a saved search.
+
+Nothing of this is kept: the facts of stored versions say it, and the feed of the manifest tells when they change.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from filingd.core.feed import FeedKind
+from filingd.core.model import HOLDING_STATES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from filingd.core.watchlist import Terms
+    from filingd.ports import Companies, Manifest
+
+_PAGE = 1000
+_DEEPEST = 4  # a search names a company, whose list names branches: nobody leads further
+_OF_BODIES = frozenset({FeedKind.STORED, FeedKind.REPLACED, FeedKind.LOST})
+
+
+class Leads:
+    """The numbers that stored bodies name, by the key of the item."""
+
+    def __init__(self, companies: Companies, manifest: Manifest) -> None:
+        self._companies = companies
+        self._manifest = manifest
+        self._prefixes = tuple(companies.lead_prefixes)
+        self._named: dict[str, tuple[str, ...]] = {}
+        self._after: int | None = None  # the last event that was dealt with; None before all was read once
+
+    async def is_current(self) -> bool:
+        """Whether all that is recorded was looked at."""
+        return not self._prefixes or self._after == await self._manifest.feed_head()
+
+    async def look(self) -> bool:
+        """Look at what was recorded since; whether anything that is named changed."""
+        if not self._prefixes:
+            return False
+        if self._after is None:
+            return await self._read_all()
+        changed = False
+        while found := await self._manifest.feed(self._after, _PAGE):
+            if any(event.kind is FeedKind.BEGUN for event in found):
+                return await self._read_all()
+            keys = {event.subject for event in found if event.kind in _OF_BODIES}
+            changed |= await self._read(sorted(key for key in keys if key.startswith(self._prefixes)))
+            self._after = found[-1].seq
+        return changed
+
+    def united(self, listed: Mapping[str, Terms]) -> Mapping[str, Terms]:
+        """Who is followed in all: those that are listed, and whoever is named by what is had of them, or of a search."""
+        watched = dict(listed)
+        for _ in range(_DEEPEST):
+            before = len(watched), sum(map(hash, watched.values()))
+            for key, numbers in self._named.items():
+                terms = self._companies.lead_terms(key, watched)
+                if terms is not None:
+                    _unite(watched, numbers, terms)
+            if (len(watched), sum(map(hash, watched.values()))) == before:
+                break
+        return watched if len(watched) == len(listed) else dict(sorted(watched.items()))
+
+    async def _read_all(self) -> bool:
+        self._after = await self._manifest.feed_head()
+        before, self._named = self._named, {}
+        for prefix in self._prefixes:
+            after = prefix
+            while page := [item for item in await self._manifest.page(after, _PAGE, HOLDING_STATES)
+                           if item.key.startswith(prefix)]:  # fmt: skip
+                await self._read([item.key for item in page])
+                after = page[-1].key
+        return self._named != before
+
+    async def _read(self, keys: Sequence[str]) -> bool:
+        if not keys:
+            return False
+        items = await self._manifest.items(keys)
+        versions = await self._manifest.current_versions(keys)
+        changed = False
+        for key in keys:
+            item, version = items.get(key), versions.get(key)
+            is_held = item is not None and item.state in HOLDING_STATES and version is not None
+            changed |= self._note(key, self._names_in(version.facts) if is_held and version else ())
+        return changed
+
+    def _names_in(self, facts: Mapping[str, Any]) -> tuple[str, ...]:
+        return tuple(self._companies.named(facts))
+
+    def _note(self, key: str, numbers: tuple[str, ...]) -> bool:
+        if self._named.get(key, ()) == numbers:
+            return False
+        if numbers:
+            self._named[key] = numbers
+        else:
+            del self._named[key]
+        return True
+
+
+def _unite(watched: dict[str, Terms], numbers: Iterable[str], terms: Terms) -> None:
+    for number in numbers:
+        known = watched.get(number)
+        if known is None:
+            watched[number] = terms
+        elif known is not terms:
+            watched[number] = known | terms
