@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from filingd.core.feed import FeedEvent
     from filingd.core.forgetting import Scrub, Traces
     from filingd.core.keys import KeyReading
+    from filingd.core.ledger import Spending
     from filingd.core.limits import LaneState
     from filingd.core.model import (
         AccountSpec,
@@ -432,6 +433,23 @@ class Manifest(Protocol):
 
     async def changed_elsewhere(self) -> bool:
         """Whether another process wrote to the manifest since the last call."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+class Ledger(Protocol):
+    """What was spent of each account, by month. Only one process writes it."""
+
+    async def spendings(self) -> Sequence[Spending]:
+        """All months of all accounts, by account and month."""
+        ...
+
+    async def save(self, spendings: Sequence[Spending]) -> None:
+        """Put these in the place of what is kept of the same accounts and months; returns when that is durable.
+
+        Calls that run at the same time share one transaction, and are carried out in their order.
+        """
         ...
 
     async def close(self) -> None: ...

@@ -62,6 +62,14 @@ class ManifestDamagedError(StoreError):
     """The manifest cannot be read as a database; `filingd manifest rebuild` makes a new one from the files."""
 
 
+class LedgerDamagedError(StoreError):
+    """The ledger cannot be read, so that nobody knows what was spent: no paid call is made without it."""
+
+
+class LedgerTooNewError(StoreError):
+    """The ledger was written by a newer filingd than this one."""
+
+
 class UnavailableError(FilingdError):
     """Something outside filingd is missing."""
 
@@ -70,6 +78,10 @@ class UnavailableError(FilingdError):
 
 class ManifestBusyError(UnavailableError):
     """Another process holds the manifest's write lock and did not let go in time. Passes by itself: try again."""
+
+
+class LedgerBusyError(UnavailableError):
+    """Another process holds the ledger's write lock and did not let go in time. Passes by itself: try again."""
 
 
 class LifeCycleError(FilingdError):
