@@ -49,7 +49,9 @@ class SandboxPool:
         admin = sandbox.admin
         admin.listening(open_door=True)
         admin.clear_faults()
-        admin.settings(**msgspec.to_builtins(SandboxSettings()) | settings)
+        defaults = msgspec.to_builtins(SandboxSettings())
+        admin.settings(**defaults | settings | {"kvk": defaults["kvk"] | settings.get("kvk", {})})
+        admin.kvk_reset()
         for product, keys in SANDBOX_KEYS.items():
             admin.revoke_key(product)
             for slot, key in zip(("primary", "secondary"), keys, strict=True):

@@ -18,6 +18,7 @@ def subject(**fields: Any) -> Subject:
     return Subject(
         **{
             "at": 1000.0,
+            "registry": "nbb",
             "product": "extract",
             "dataset": "json",
             "date": "2026-11-19",

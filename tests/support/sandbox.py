@@ -31,6 +31,8 @@ KEYS = {
     "authentic-archive": ("3" * 32, "4" * 32),
     "improved-archive": ("9" * 32, "a" * 32),
 }
+KVK_KEYS = {"main": "l7xx" + "1" * 32, "second": "l7xx" + "2" * 32}
+KVK_PUBLIC_TEST_KEY = "l7xx1f2691f2520d487b902f4e0b57a0b197"  # KVK prints it for everybody
 START_TIMEOUT_S = 20.0
 
 
@@ -46,7 +48,7 @@ class Admin:
 
     def request(self, method: str, path: str, body: Any = None, **query: Any) -> Any:
         """One exchange; raises `AdminError` for a refusal."""
-        target = self.url + path + ("?" + urllib.parse.urlencode(query) if query else "")
+        target = self.url + path + ("?" + urllib.parse.urlencode(query, doseq=True) if query else "")
         data = None if body is None else json.dumps(body).encode()
         asked = urllib.request.Request(target, data=data, method=method)
         try:
@@ -138,6 +140,43 @@ class Admin:
         """What is known of a company now: its filings with `formats` and `improvements`."""
         return list(self.request("GET", f"/companies/{number}")["filings"])
 
+    def calls_by_path(self, **filters: Any) -> dict[str, int]:
+        """How often each path was asked for."""
+        return dict(self.request("GET", "/journal/paths", **filters)["paths"])
+
+    def kvk(self, **knobs: Any) -> dict[str, Any]:
+        """KVK's knobs, after laying these over them; the rest stay as they are."""
+        return dict(self.settings(kvk=knobs)["kvk"] if knobs else self.settings()["kvk"])
+
+    def kvk_companies(self, limit: int = 100, *, base: str = "api") -> list[str]:
+        """KVK numbers that a base knows."""
+        return list(self.request("GET", "/kvk/companies", limit=limit, base=base)["companies"])
+
+    def kvk_company(self, number: str, *, base: str = "api", **query: Any) -> dict[str, Any]:
+        """The truth about a KVK number: facts, and `answers` with status, body and SHA-256 by operation."""
+        return dict(self.request("GET", f"/kvk/companies/{number}", base=base, **query))
+
+    def kvk_branch(self, number: str, *, base: str = "api", **query: Any) -> dict[str, Any]:
+        """The same of a branch number."""
+        return dict(self.request("GET", f"/kvk/branches/{number}", base=base, **query))
+
+    def kvk_change(self, number: str, *, base: str = "api", **change: Any) -> dict[str, Any]:
+        """Make something happen to a company (see `register.Change`); the truth afterwards."""
+        return dict(self.request("POST", f"/kvk/companies/{number}", change, base=base))
+
+    def kvk_search(self, *, base: str = "api", **parameters: Any) -> dict[str, Any]:
+        """`totaal` and every row of a search, beyond the visible ones too."""
+        return dict(self.request("GET", "/kvk/search", base=base, **parameters))
+
+    def kvk_reset(self) -> None:
+        """Put all companies back and count the month's calls anew."""
+        self.request("DELETE", "/kvk/changes")
+        self.request("DELETE", "/kvk/quota")
+
+    def kvk_granted(self) -> dict[str, dict[str, int]]:
+        """Calls granted under the month's quota, by key and calendar month."""
+        return dict(self.request("GET", "/kvk/quota")["granted"])
+
     def listening(self, *, open_door: bool) -> None:
         """Close the registry's port (connections are refused) or open it again."""
         self.request("POST", "/listener", {"open": open_door})
@@ -169,7 +208,7 @@ class SandboxProcess:
         self.journal_path = self.directory / "journal.jsonl"
         self._ports = ("0", "0")
         self._process: subprocess.Popen[bytes] | None = None
-        self.base_url = self.admin_url = ""
+        self.base_url = self.admin_url = self.kvk_base_url = self.kvk_test_base_url = ""
         self.keys: dict[str, list[str]] = {}
 
     @property
@@ -213,6 +252,7 @@ class SandboxProcess:
             time.sleep(0.01)
         facts = json.loads(ready.read_text())
         self.base_url, self.admin_url, self.keys = facts["base_url"], facts["admin_url"], facts["keys"]
+        self.kvk_base_url, self.kvk_test_base_url = facts["kvk_base_url"], facts["kvk_test_base_url"]
         self._ports = (self.base_url.rpartition(":")[2], self.admin_url.rpartition(":")[2])
 
     def log(self) -> str:

@@ -1,4 +1,4 @@
-"""`filingd sandbox`: a stand-in registry on loopback."""
+"""`filingd sandbox`: stand-in registries on loopback."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ Example: rehearse the morning of 20 November 2026 with a fiftieth of the real vo
   curl -A rehearsal/1 -H "NBB-CBSO-Subscription-Key: $(printf '1%.0s' $(seq 32))" \\
        -H 'Accept: application/x.zip+json' -o references.zip \\
        http://127.0.0.1:8480/extracts/batch/2026-11-19/references
+  curl -H "apikey: l7xx1f2691f2520d487b902f4e0b57a0b197" \\
+       http://127.0.0.1:8480/test/api/v1/basisprofielen/69599084
   curl http://127.0.0.1:8481/journal/summary
 """
 
@@ -89,11 +91,12 @@ def sandbox(
     ready_file: Path | None,
     as_json: bool,
 ) -> None:
-    """Run a stand-in registry on 127.0.0.1, for rehearsals before a subscription is approved.
+    """Run stand-in registries on 127.0.0.1, for rehearsals before a subscription is approved or a call is paid.
 
-    It serves invented filings of all five products (authentic query, daily extract, improved data, both archives)
-    with the routes, keys, error bodies, publication hours and windows of the real service, and misbehaves on demand:
-    see the administration port and docs/sandbox.md. Ctrl-C ends it.
+    One port serves invented filings of all five products of NBB CBSO (authentic query, daily extract, improved data,
+    both archives) and invented companies of the four of KVK (under /api and, with KVK's fictitious numbers, /test/api),
+    with the routes, keys, error bodies, publication hours, windows, limits and quota of the real services. They
+    misbehave on demand: see the administration port and docs/sandbox.md. Ctrl-C ends it.
     """
     from filingd.sandbox.clock import SandboxClock, parse_instant
     from filingd.sandbox.server import Address, Sandbox
@@ -153,8 +156,11 @@ def _announce(running: Sandbox, ready_file: Path | None, *, as_json: bool) -> No
     if as_json:
         click.echo(facts)
         return
-    click.echo(f"sandbox registry   {running.base_url}")
-    click.echo(f"administration     {running.admin_url}")
+    said = ready_facts(running, os.getpid())
+    click.echo(f"sandbox NBB CBSO   {said['base_url']}")
+    click.echo(f"sandbox KVK        {said['kvk_base_url']}")
+    click.echo(f"sandbox KVK test   {said['kvk_test_base_url']}")
+    click.echo(f"administration     {said['admin_url']}")
     click.echo(f"its clock          {utc_text(running.world.clock.now())}")
     for product, slots in running.world.keys.by_product().items():
         click.echo(f"keys {product:<18} {'  '.join(slots.values())}")

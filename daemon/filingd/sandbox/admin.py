@@ -6,6 +6,7 @@ GET  POST /clock                {"at": instant, "advance_s": n, "rate": n}
 GET  PUT POST DELETE /faults    PUT replaces all, POST adds one or a list, DELETE /faults/ID removes one
 GET  DELETE /journal            entries; filters as query parameters (see `journal.matches`), `limit`
 GET  /journal/summary           exact answers about the filtered entries; `window_s`
+GET  /journal/paths             how often each path was asked for, by the filtered entries
 GET  POST DELETE /keys          {"product", "key", "slot"}; DELETE with {"product", "slot" or "key"}
 GET  PUT /settings              PUT lays the given fields over the present ones
 GET  POST /listener             {"open": false} closes the registry's port, true opens it again
@@ -15,6 +16,7 @@ GET  /days/YYYY-MM-DD           what that day holds now, the truth to compare a 
                                 `product` (improved ones too), and `members=1` for a digest of each member
 GET  /companies                 enterprise numbers that are known; `limit`
 GET  /companies/NUMBER          what is known of a company now: its filings, their formats, their improvements
+/kvk/...                        the same for KVK: see `kvk.admin`
 """
 
 from __future__ import annotations
@@ -31,7 +33,9 @@ from filingd.sandbox.days import DATASETS
 from filingd.sandbox.faults import Rule, Subject, rules_from
 from filingd.sandbox.generator import FIRST_OF_FORMAT
 from filingd.sandbox.improved_documents import label
-from filingd.sandbox.journal import summarize
+from filingd.sandbox.journal import calls_by_path, summarize
+from filingd.sandbox.kvk.admin import kvk_routes
+from filingd.sandbox.kvk.world import KVK_KEYS
 from filingd.sandbox.queries import Queries
 from filingd.sandbox.routes import family_of
 from filingd.sandbox.settings import PRODUCTS, SandboxSettings, settings_from
@@ -138,6 +142,9 @@ class _Admin:
         facts = summarize(entries, float(request.query.get("window_s", 1.0)))
         return _json(facts | {"dropped": self._sandbox.journal.dropped})
 
+    async def paths(self, request: web.Request) -> web.Response:
+        return _json({"paths": calls_by_path(self._sandbox.journal.entries(_filters(request.query)))})
+
     # --- keys ---
 
     async def get_keys(self, _: web.Request) -> web.Response:
@@ -145,12 +152,14 @@ class _Admin:
 
     async def post_keys(self, request: web.Request) -> web.Response:
         order = await _read(request)
-        self._world.keys.add(_product(order), str(order["key"]), str(order.get("slot", "extra")))
+        self._world.keys.add(_key_product(order), str(order["key"]), str(order.get("slot", "extra")))
         return await self.get_keys(request)
 
     async def delete_keys(self, request: web.Request) -> web.Response:
         order = await _read(request)
-        revoked = self._world.keys.revoke(_product(order), str(order.get("key") or order.get("slot") or "*"))
+        revoked = self._world.keys.revoke(
+            _key_product(order), str(order.get("key") or order.get("slot") or "*")
+        )
         return _json({"revoked": revoked})
 
     # --- settings and listener ---
@@ -228,7 +237,7 @@ class _Admin:
 
     def _view(self, day: dt.date, dataset: Dataset, product: str) -> View:
         now = self._world.clock.now()
-        subject = Subject(at=now, product=product, dataset=dataset, date=day.isoformat())
+        subject = Subject(at=now, registry="nbb", product=product, dataset=dataset, date=day.isoformat())
         return self._world.days.view(
             day, dataset, now, self._world.faults.mutations(subject), family_of(product)
         )
@@ -307,6 +316,10 @@ def _product(order: dict[str, Any]) -> str:
     return str(product)
 
 
+def _key_product(order: dict[str, Any]) -> str:
+    return KVK_KEYS if order.get("product") == KVK_KEYS else _product(order)
+
+
 def make_admin(sandbox: Sandbox) -> web.Application:
     """The administration of one sandbox."""
     admin = _Admin(sandbox)
@@ -325,6 +338,7 @@ def make_admin(sandbox: Sandbox) -> web.Application:
             web.get("/journal", admin.get_journal),
             web.delete("/journal", admin.delete_journal),
             web.get("/journal/summary", admin.summary),
+            web.get("/journal/paths", admin.paths),
             web.get("/keys", admin.get_keys),
             web.post("/keys", admin.post_keys),
             web.delete("/keys", admin.delete_keys),
@@ -336,6 +350,7 @@ def make_admin(sandbox: Sandbox) -> web.Application:
             web.post("/removals", admin.post_removals),
             web.delete("/removals", admin.delete_removals),
             web.delete("/removals/{reference}", admin.delete_removal),
+            *kvk_routes(sandbox.world),
             web.get("/days/{date}", admin.day),
             web.get("/companies", admin.companies),
             web.get("/companies/{number}", admin.company),

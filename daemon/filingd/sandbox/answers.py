@@ -133,6 +133,7 @@ class Answer:
     headers: dict[str, str] = dataclasses.field(default_factory=dict)
     wire: Wire = dataclasses.field(default_factory=Wire)
     reason: str | None = None
+    repeated_headers: tuple[tuple[str, str], ...] = ()  # beside those of the same name in `headers`
 
 
 def short(status: int, body: bytes, content_type: str, **headers: str) -> Answer:

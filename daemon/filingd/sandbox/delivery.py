@@ -100,6 +100,10 @@ class Delivery:
         headers = {"Server": SERVER, "Date": date}
         response = _PlainResponse(status=answer.status, reason=answer.reason, headers=headers)
         response.headers.update(answer.headers)
+        for name, value in answer.repeated_headers:
+            response.headers.add(name, value)
+        if answer.headers.get("Connection") == "close":
+            response.force_close()
         if answer.status in (204, 304):
             return response
         if self._wire.framing == "chunked" and self._request.version >= (1, 1):

@@ -8,7 +8,7 @@ section 12.1):
     gateway   after the User-Agent check, before the route
     key       in place of the check of the key
     quota     in place of the rate and quota check
-    lookup    in place of, or within, the lookup of the day
+    lookup    in place of, or within, the lookup of the day (or of the company)
     body      while the body is sent
     answer    when there is an answer, whatever it is
 
@@ -29,6 +29,7 @@ import msgspec
 
 from filingd.core.errors import ConfigError
 from filingd.sandbox.clock import brussels_day, parse_instant
+from filingd.sandbox.kvk.settings import KVK_PRODUCTS
 from filingd.sandbox.settings import PRODUCTS, Casing, EmptyVariant, Framing, RangeMode
 from filingd.sandbox.zips import DamageKind, Method  # noqa: TC001 - msgspec needs them at run time
 
@@ -69,7 +70,10 @@ class Latency(Effect, tag="latency", frozen=True, kw_only=True):
 
 
 class Status(Effect, tag="status", frozen=True, kw_only=True):
-    """Another status, with a body of one of the three families (3: HTML of the gateway)."""
+    """Another status, with a body of one of the three families (3: HTML of the gateway).
+
+    KVK's are plain text of its gateway (1), a `fout` with IPD9999 (2) and a page of HTML (3).
+    """
 
     status: int
     family: Literal[1, 2, 3] = 3
@@ -94,9 +98,9 @@ class Unauthorized(Effect, tag="unauthorized", frozen=True, kw_only=True):
 
 
 class Throttle(Effect, tag="throttle", frozen=True, kw_only=True):
-    """429, or the quota's 403, with `Retry-After` as seconds, as an HTTP date, as garbage or absent."""
+    """429, or the quota's 403 (503 at KVK), with `Retry-After` as seconds, as an HTTP date, as garbage or absent."""
 
-    status: Literal[429, 403] = 429
+    status: Literal[429, 403, 503] = 429
     seconds: int = 1
     retry_after: Literal["seconds", "date", "garbage", "none"] = "seconds"
 
@@ -156,6 +160,28 @@ class Replace(Effect, tag="replace", frozen=True, kw_only=True):
 
     body: Literal["json_error", "html", "text", "empty"] = "json_error"
     content_type: str | None = None  # none: that of the body; empty: no header
+
+
+class Ipd(Effect, tag="ipd", frozen=True, kw_only=True):
+    """An error of KVK's instead of data: any code, seen before or not, `times` in the match saying how often.
+
+    `not_found` stands for the code that the operation itself gives for a number it does not know: a rule with it and
+    nothing else is a registry of which every call ends in 404.
+    """
+
+    code: str = "not_found"
+    status: int | None = None  # none: that of the code's table
+    others: tuple[str, ...] = ()  # codes that stand before it in the list
+    nested: bool = False  # within `meldingen`
+
+
+class Exactly(Effect, tag="exactly", frozen=True, kw_only=True):
+    """This status with this body and nothing else, in place of the lookup."""
+
+    status: int
+    body: str = ""
+    content_type: str = "application/json"  # empty: none
+    headers: dict[str, str] = {}
 
 
 class Cut(Effect, tag="cut", frozen=True, kw_only=True):
@@ -221,6 +247,8 @@ STAGES: dict[type[Effect], Stage] = {
     Harm: "lookup",
     Huge: "lookup",
     Replace: "lookup",
+    Ipd: "lookup",
+    Exactly: "lookup",
     Cut: "body",
     Drip: "body",
     Length: "body",
@@ -232,19 +260,29 @@ STAGES: dict[type[Effect], Stage] = {
 STAGE_OF_FAMILY: dict[int, Stage] = {1: "quota", 2: "lookup", 3: "gateway"}
 AnyEffect = (
     RefuseAccept | Refuse | Stall | Latency | Status | Waf | Redirect | Unauthorized | Throttle | Empty | Mutate
-    | Shape | Harm | Huge | Replace | Cut | Drip | Length | Head | Ranges | EchoKey
+    | Shape | Harm | Huge | Replace | Ipd | Exactly | Cut | Drip | Length | Head | Ranges | EchoKey
 )  # fmt: skip
+
+
+# Effects that only one registry knows; a rule with one of them means no other.
+_OF_NBB: tuple[type[Effect], ...] = (Waf, Empty, Mutate, Shape, Harm, Huge, Ranges)
+REGISTRY_OF: dict[type[Effect], str] = dict.fromkeys(_OF_NBB, "nbb") | {Ipd: "kvk"}
+REGISTRIES = ("nbb", "kvk")
 
 
 class Match(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=True, omit_defaults=True):
     """Which requests a rule means. Texts are globs; what is empty matches everything."""
 
+    registry: str = "*"  # nbb, kvk
     product: str = "*"
-    operation: str = "*"  # references, accountingData; of the queries see `routes.ROUTES`
+    operation: str = (
+        "*"  # references, accountingData; of the queries see `routes.ROUTES`, of KVK `kvk.operations`
+    )
     dataset: str = "*"  # references, json, xbrl, pdf
     date: str = "*"  # publication day, such as 2026-11-2?; queries have none
     reference: str = "*"  # reference number, where the request has one
     enterprise: str = "*"  # enterprise number, where the request has one
+    number: str = "*"  # KVK or branch number, in the path or searched for
     path: str = "*"
     slot: str = "*"  # primary, secondary
     skip: int = 0  # let so many matches pass first
@@ -264,7 +302,9 @@ class Rule(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_defaul
     note: str = ""
 
 
-_REQUEST_FIELDS = ("product", "operation", "dataset", "date", "reference", "enterprise", "path", "slot")
+_REQUEST_FIELDS = (
+    "registry", "product", "operation", "dataset", "date", "reference", "enterprise", "number", "path", "slot",
+)  # fmt: skip
 
 
 @dataclasses.dataclass(slots=True)
@@ -272,12 +312,14 @@ class Subject:
     """What rules match: the facts of one request."""
 
     at: float
+    registry: str = ""
     product: str = ""
     operation: str = ""
     dataset: str = ""
     date: str = ""
     reference: str = ""
     enterprise: str = ""
+    number: str = ""
     path: str = ""
     slot: str = ""
 
@@ -296,6 +338,8 @@ class _Armed:
 
     def means(self, subject: Subject) -> bool:
         match = self.rule.match
+        if REGISTRY_OF.get(type(self.rule.effect), subject.registry) != subject.registry:
+            return False
         return self.from_at <= subject.at < self.until_at and all(
             fnmatchcase(getattr(subject, name), getattr(match, name)) for name in _REQUEST_FIELDS
         )
@@ -405,7 +449,18 @@ def _stage(effect: Effect) -> Stage:
     return STAGES[type(effect)]
 
 
-_COUNTERS = ("skip", "nth", "times", "share", "slot", "path", "operation", "reference", "enterprise")
+_COUNTERS = (
+    "skip",
+    "nth",
+    "times",
+    "share",
+    "slot",
+    "path",
+    "operation",
+    "reference",
+    "enterprise",
+    "number",
+)
 
 
 def _check(rule: Rule) -> None:
@@ -418,8 +473,13 @@ def _check(rule: Rule) -> None:
                 f"{msgspec.to_builtins(rule.effect)['kind']!r}. Leave it out."
             )
     product = rule.match.product
-    if product not in PRODUCTS and not set(product) & set("*?["):
-        raise ConfigError(f"fault {rule.id}: unknown product {product!r}. Known: {', '.join(PRODUCTS)}.")
+    if product not in (*PRODUCTS, *KVK_PRODUCTS) and not set(product) & set("*?["):
+        raise ConfigError(
+            f"fault {rule.id}: unknown product {product!r}. Known: {', '.join((*PRODUCTS, *KVK_PRODUCTS))}."
+        )
+    registry = rule.match.registry
+    if registry not in REGISTRIES and not set(registry) & set("*?["):
+        raise ConfigError(f"fault {rule.id}: unknown registry {registry!r}. Known: {', '.join(REGISTRIES)}.")
 
 
 def rules_from(data: Any) -> list[Rule]:

@@ -17,11 +17,14 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from filingd.core.errors import UnavailableError
+from filingd.sandbox.kvk.limits import month_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
+# What a request has in common with the subject that fault rules match.
+SUBJECT_FIELDS = ("registry", "product", "operation", "dataset", "date", "reference", "enterprise", "number")
 Outcome = Literal["open", "completed", "client_closed", "refused", "reset", "cut", "stopped", "failed"]
 
 
@@ -36,14 +39,18 @@ class Entry(msgspec.Struct, kw_only=True):
     method: str
     path: str
     query: str = ""
+    registry: str = ""
     product: str = ""
     operation: str = ""
     dataset: str = ""
     date: str = ""
     reference: str = ""
     enterprise: str = ""
+    number: str = ""
     slot: str = ""
     key: str = ""
+    key_name: str = ""  # product and slot of the key, such as kvk/main; empty if it is unknown
+    is_paid: bool = False  # such a call is charged for
     key_in_url: bool = False
     request_id: str = ""
     range: str = ""
@@ -162,13 +169,16 @@ GLOB_FILTERS = (
     "method",
     "path",
     "query",
+    "registry",
     "product",
     "operation",
     "dataset",
     "date",
     "reference",
     "enterprise",
+    "number",
     "slot",
+    "key_name",
     "outcome",
     "request_id",
     "user_agent",
@@ -229,6 +239,24 @@ def _identifiers(entries: list[Entry]) -> _Identifiers:
     )
 
 
+def calls_by_key_and_month(entries: Iterable[Entry]) -> dict[str, dict[str, dict[str, int]]]:
+    """Every request that came in, by key (`unknown` if it is nobody's) and calendar month in Amsterdam by the sandbox's
+    clock: `calls`, and of these `paid_calls`.
+    """
+    table: dict[str, dict[str, dict[str, int]]] = {}
+    for entry in entries:
+        months = table.setdefault(entry.key_name or "unknown", {})
+        counts = months.setdefault(month_of(entry.started_at), {"calls": 0, "paid_calls": 0})
+        counts["calls"] += 1
+        counts["paid_calls"] += entry.is_paid
+    return table
+
+
+def calls_by_path(entries: Iterable[Entry]) -> dict[str, int]:
+    """How often each path was asked for, whatever the query."""
+    return dict(collections.Counter(entry.path for entry in entries))
+
+
 def summarize(entries: list[Entry], window_s: float) -> dict[str, Any]:
     """Exact answers about these requests, as JSON values."""
     by_product: dict[str, list[Entry]] = collections.defaultdict(list)
@@ -240,6 +268,9 @@ def summarize(entries: list[Entry], window_s: float) -> dict[str, Any]:
         "open": sum(entry.outcome == "open" for entry in entries),
         "by_status": dict(collections.Counter(str(entry.status) for entry in entries)),
         "by_outcome": dict(collections.Counter(entry.outcome for entry in entries)),
+        "by_registry": dict(collections.Counter(entry.registry for entry in entries)),
+        "by_operation": dict(collections.Counter(entry.operation for entry in entries)),
+        "by_key_and_month": calls_by_key_and_month(entries),
         "by_product": {product: len(group) for product, group in by_product.items()},
         "body_bytes": sum(entry.body_bytes for entry in entries),
         "max_concurrency": max_concurrency(entries),

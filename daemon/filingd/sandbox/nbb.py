@@ -14,27 +14,24 @@ import email.utils
 import re
 import time
 import uuid
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from filingd.sandbox import bodies
 from filingd.sandbox.answers import Answer, HeldBody, Wire, short
 from filingd.sandbox.clock import brussels_day, parse_day
 from filingd.sandbox.days import with_fields
+from filingd.sandbox.desks import apply_wire, as_written, echo_key, first_of
 from filingd.sandbox.faults import (
-    Cut,
-    Drip,
     EchoKey,
-    Effect,
     Empty,
+    Exactly,
     Harm,
     Head,
     Huge,
-    Length,
     Ranges,
     Redirect,
     Replace,
     Shape,
-    Stall,
     Status,
     Subject,
     Throttle,
@@ -56,7 +53,7 @@ if TYPE_CHECKING:
     from filingd.sandbox.answers import Body
     from filingd.sandbox.days import Dataset, View
     from filingd.sandbox.documents import Casing
-    from filingd.sandbox.faults import Stage
+    from filingd.sandbox.faults import Effect, Stage
     from filingd.sandbox.keys import Holder
     from filingd.sandbox.routes import Route
     from filingd.sandbox.settings import EmptyVariant, Limit
@@ -98,10 +95,21 @@ class Call:
         return self.param("date")
 
     @property
+    def key(self) -> str:
+        """The key as it was sent."""
+        return self.headers.get(KEY_HEADER, "")
+
+    @property
+    def is_paid(self) -> bool:
+        """The bank charges for none of its services."""
+        return False
+
+    @property
     def subject(self) -> Subject:
         """What fault rules match."""
         return Subject(
             at=self.at,
+            registry="nbb",
             product=self.product,
             operation=self.route.operation if self.route else "",
             dataset=self.dataset or "",
@@ -113,15 +121,13 @@ class Call:
         )
 
 
-AnyEffect = TypeVar("AnyEffect", bound=Effect)
-
-
-def _first(effects: list[Effect], kind: type[AnyEffect]) -> AnyEffect | None:
-    return next((effect for effect in effects if isinstance(effect, kind)), None)
-
-
 class NbbDesk:
-    """Answers calls. The world (clock, keys, rules, days) is the sandbox's and may change between calls."""
+    """Answers calls. The world (clock, keys, rules, days) is the sandbox's and may change between calls.
+
+    It stands where no other registry's paths begin, and tells whoever asks for an unknown path so.
+    """
+
+    prefixes: ClassVar[tuple[str, ...]] = ("/",)
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -144,7 +150,7 @@ class NbbDesk:
         answer = await self._answer(call)
         for effect in self._claim("answer", call):
             if isinstance(effect, EchoKey):
-                _echo_key(answer, effect, call.headers.get(KEY_HEADER, ""))
+                echo_key(answer, effect, call.key)
         return answer
 
     async def _answer(self, call: Call) -> Answer:
@@ -187,7 +193,7 @@ class NbbDesk:
         return None
 
     def _check_key(self, call: Call) -> Answer | None:
-        fault = _first(self._claim("key", call), Unauthorized)
+        fault = first_of(self._claim("key", call), Unauthorized)
         if fault:
             return self._unauthorized(call, missing=fault.why == "missing")
         if KEY_HEADER not in call.headers:
@@ -300,21 +306,15 @@ class NbbDesk:
 
     async def _look_up(self, call: Call) -> Answer:
         effects = self._claim("lookup", call)
-        status = _first(effects, Status)
-        if status:
-            return self._problem(
-                call, status.status, "date", "backend.error", "request could not be processed"
-            )
-        replaced = _first(effects, Replace)
-        if replaced:
-            answer = _replacement(call, replaced)
-            return self._finish(call, answer, content_type=answer.headers.get("Content-Type", ""))
+        answer = self._instead(call, effects)
+        if answer is not None:
+            return answer
         if "date" not in call.params:
             return await self._query(call, effects)
         missing = self._not_available(call)
         if missing is not None:
             return self._nothing(call, missing)
-        empty = _first(effects, Empty)
+        empty = first_of(effects, Empty)
         body = None
         if not empty:
             body = await self._world.days.body(await asyncio.to_thread(self._view, call, effects))
@@ -322,6 +322,20 @@ class NbbDesk:
             variant = empty.variant if empty else self._world.settings.empty_day
             return self._empty(call, variant)
         return await self._delivered(call, body)
+
+    def _instead(self, call: Call, effects: list[Effect]) -> Answer | None:
+        """What a rule answers in place of the lookup."""
+        for effect in effects:
+            if isinstance(effect, Status):
+                return self._problem(
+                    call, effect.status, "date", "backend.error", "request could not be processed"
+                )
+            if isinstance(effect, Exactly):
+                return as_written(effect)
+            if isinstance(effect, Replace):
+                answer = _replacement(call, effect)
+                return self._finish(call, answer, content_type=answer.headers.get("Content-Type", ""))
+        return None
 
     def _not_available(self, call: Call) -> int | None:
         """The status for a day outside the product's window, or not published yet; None if it is there."""
@@ -367,8 +381,8 @@ class NbbDesk:
     # --- queries ---
 
     async def _query(self, call: Call, effects: list[Effect]) -> Answer:
-        empty = _first(effects, Empty)
-        shape = _first(effects, Shape) or Shape()
+        empty = first_of(effects, Empty)
+        shape = first_of(effects, Shape) or Shape()
         found = _nothing_at_all(call) if empty else await asyncio.to_thread(self._found, call, shape)
         if isinstance(found, bytes):
             return await self._delivered(call, HeldBody(found))
@@ -407,7 +421,7 @@ class NbbDesk:
 
     async def _delivered(self, call: Call, body: Body) -> Answer:
         effects = self._claim("body", call)
-        ranges = _first(effects, Ranges)
+        ranges = first_of(effects, Ranges)
         mode = ranges.mode if ranges else self._world.settings.ranges
         answer = Answer(200, body)
         if mode != "off":
@@ -427,10 +441,10 @@ class NbbDesk:
         """Headers and wire of a 200 or 206, from settings and from the rules of the body stage."""
         settings = self._world.settings
         felt = self._claim("body", call) if effects is None else effects
-        head = _first(felt, Head) or Head()
+        head = first_of(felt, Head) or Head()
         answer.headers |= self._content_headers(call, head, content_type) | head.headers
         answer.wire.framing = head.framing or settings.framing
-        _apply_wire(answer.wire, felt)
+        apply_wire(answer.wire, felt)
         return answer
 
     def _content_headers(self, call: Call, head: Head, content_type: str | None) -> dict[str, str]:
@@ -543,23 +557,6 @@ def _replacement(call: Call, effect: Replace) -> Answer:
     return short(200, data, content_type if effect.content_type is None else effect.content_type)
 
 
-def _echo_key(answer: Answer, effect: EchoKey, key: str) -> None:
-    answer.headers |= {name: value.replace("{key}", key) for name, value in effect.headers.items()}
-    if effect.in_text and isinstance(answer.body, HeldBody):
-        answer.body = HeldBody(_quoting(answer.body.data, key.encode()))
-
-
-def _quoting(data: bytes, key: bytes) -> bytes:
-    """A text with the key near its beginning; whatever is no text as it is."""
-    if not data or data.startswith(b"PK"):
-        return data
-    if data.startswith(b"{"):
-        return b'{"subscriptionKey":"' + key + b'",' + data[1:]
-    if data.startswith(b"<"):
-        return data.replace(b">", b"><!-- " + key + b" -->", 1)
-    return key + b": " + data
-
-
 def _shaped(view: View, shape: Shape) -> View:
     layout = view.layout
     given = {name: getattr(shape, name) for name in ("method", "zip64", "descriptors", "folder")}
@@ -576,11 +573,3 @@ def _shaped(view: View, shape: Shape) -> View:
         if shape.reference_names is None
         else shape.reference_names == "suffixed",
     )
-
-
-def _apply_wire(wire: Wire, effects: list[Effect]) -> None:
-    wire.cut = _first(effects, Cut)
-    wire.stall = _first(effects, Stall)
-    drip, length = _first(effects, Drip), _first(effects, Length)
-    wire.drip_bytes_per_s = float(drip.bytes_per_s) if drip else 0.0
-    wire.length_delta_bytes = length.delta_bytes if length else 0

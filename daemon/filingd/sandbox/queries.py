@@ -151,7 +151,9 @@ class Queries:
         return self._at >= self._days.opens_at(day)
 
     def _mutations(self, day: dt.date, family: Family) -> list[Mutate]:
-        subject = Subject(at=self._at, product=_PRODUCT[family], dataset="references", date=day.isoformat())
+        subject = Subject(
+            at=self._at, registry="nbb", product=_PRODUCT[family], dataset="references", date=day.isoformat()
+        )
         return self._faults.mutations(subject)
 
     def _mutated_days(self, family: Family) -> list[dt.date]:

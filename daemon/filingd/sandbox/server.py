@@ -1,4 +1,4 @@
-"""The sandbox as a running server: one loopback port for the registry, another for its administration."""
+"""The sandbox as a running server: one loopback port for both registries, another for its administration."""
 
 from __future__ import annotations
 
@@ -16,10 +16,13 @@ from filingd.core.errors import ConfigError, UnavailableError
 from filingd.sandbox.admin import make_admin
 from filingd.sandbox.clock import SandboxClock
 from filingd.sandbox.delivery import Delivery, reset, silence
+from filingd.sandbox.desks import KEY_HEADERS
 from filingd.sandbox.faults import Latency, Refuse, Rule, Stall, Subject
-from filingd.sandbox.journal import Entry, Journal, JournalFile
+from filingd.sandbox.journal import SUBJECT_FIELDS, Entry, Journal, JournalFile
 from filingd.sandbox.keys import fingerprint
-from filingd.sandbox.nbb import KEY_HEADER, NbbDesk
+from filingd.sandbox.kvk.desk import KvkDesk
+from filingd.sandbox.kvk.operations import PREFIXES
+from filingd.sandbox.nbb import NbbDesk
 from filingd.sandbox.settings import SandboxSettings
 from filingd.sandbox.world import make_world
 
@@ -27,13 +30,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from filingd.sandbox.desks import Call, Desk
     from filingd.sandbox.journal import Outcome
-    from filingd.sandbox.nbb import Call
 
 LOOPBACK = "127.0.0.1"
 _BACKLOG = 512
 _STOP_GRACE_S = 0.25
-_UNRECORDED = frozenset({KEY_HEADER.lower(), "authorization", "cookie"})
+_UNRECORDED = frozenset({*KEY_HEADERS, "authorization", "cookie"})
 
 _log = logging.getLogger("filingd.sandbox")
 _log.addHandler(logging.NullHandler())
@@ -76,7 +79,7 @@ class Sandbox:
         self.journal = Journal(clock.now, file=self._journal_file)
         self.world = make_world(settings or SandboxSettings(), clock, "")
         self.world.faults.add(rules)
-        self._desk = NbbDesk(self.world)
+        self._desks: list[Desk[Any]] = [NbbDesk(self.world), KvkDesk(self.world)]
         self._web: web.Server | None = None
         self._listener: asyncio.Server | None = None
         self._admin: web.AppRunner | None = None
@@ -157,9 +160,10 @@ class Sandbox:
     # --- one request ---
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        entry, call = self._enter(request)
+        desk = self._desk_of(request)
+        entry, call = self._enter(request, desk)
         try:
-            response, outcome = await self._serve(request, call, entry)
+            response, outcome = await self._serve(request, desk, call, entry)
         except asyncio.CancelledError:
             self.journal.end(entry, "stopped" if self._stopping else "client_closed")
             raise
@@ -172,24 +176,32 @@ class Sandbox:
         self.journal.end(entry, outcome)
         return response
 
-    def _enter(self, request: web.BaseRequest) -> tuple[Entry, Call]:
+    def _desk_of(self, request: web.BaseRequest) -> Desk[Any]:
+        """The desk with the longest prefix of the path."""
+        path = request.rel_url.raw_path
+        fitting = [
+            (prefix, desk) for desk in self._desks for prefix in desk.prefixes if path.startswith(prefix)
+        ]
+        return max(fitting, key=lambda entry: len(entry[0]))[1] if fitting else self._desks[0]
+
+    def _enter(self, request: web.BaseRequest, desk: Desk[Any]) -> tuple[Entry, Call]:
         keys = self.world.keys
         path, in_path = keys.redacted(request.rel_url.raw_path)
         query, in_query = keys.redacted(request.rel_url.raw_query_string)
         entry = self.journal.start(request.method, path, query)
-        call = self._desk.read(request.method, request.rel_url, request.headers)
-        entry.key_in_url = in_path or in_query or "subscription-key" in query.lower()
+        call: Call = desk.read(request.method, request.rel_url, request.headers)
+        entry.key_in_url = in_path or in_query or "key=" in query.lower()
         _describe(entry, call, request)
         self.journal.announced(entry)
         return entry, call
 
     async def _serve(
-        self, request: web.BaseRequest, call: Call, entry: Entry
+        self, request: web.BaseRequest, desk: Desk[Any], call: Call, entry: Entry
     ) -> tuple[web.StreamResponse, Outcome]:
         refused = await self._at_the_door(request, call)
         if refused:
             return web.Response(), "refused"
-        answer = await self._desk.answer(call)
+        answer = await desk.answer(call)
         entry.status = answer.status
         return await Delivery(request, answer, entry, self.journal).send()
 
@@ -224,13 +236,13 @@ class _SlamDoor(asyncio.Protocol):
 
 
 def _describe(entry: Entry, call: Call, request: web.BaseRequest) -> None:
-    headers = request.headers
-    key = headers.get(KEY_HEADER)
-    entry.product, entry.date, entry.dataset = call.product, call.date_text, call.dataset or ""
-    entry.reference, entry.enterprise = call.param("reference"), call.param("enterprise")
-    entry.operation = call.route.operation if call.route else ""
-    entry.slot = call.holder.slot if call.holder else ""
-    entry.key = f"{call.holder.product if call.holder else 'unknown'}#{fingerprint(key)}" if key else ""
+    headers, subject, holder = request.headers, call.subject, call.holder
+    for name in SUBJECT_FIELDS:
+        setattr(entry, name, getattr(subject, name))
+    entry.slot = holder.slot if holder else ""
+    entry.key = f"{holder.product if holder else 'unknown'}#{fingerprint(call.key)}" if call.key else ""
+    entry.key_name = f"{holder.product}/{holder.slot}" if holder else ""
+    entry.is_paid = call.is_paid
     entry.request_id = headers.get("X-Request-Id", "")
     entry.range, entry.if_range = headers.get("Range", ""), headers.get("If-Range", "")
     entry.user_agent, entry.accept = headers.get("User-Agent", ""), headers.get("Accept", "")
@@ -260,5 +272,7 @@ def ready_facts(sandbox: Sandbox, pid: int) -> dict[str, Any]:
         "base_url": sandbox.base_url,
         "admin_url": sandbox.admin_url,
         "pid": pid,
+        "kvk_base_url": sandbox.base_url + PREFIXES["api"],
+        "kvk_test_base_url": sandbox.base_url + PREFIXES["test"],
         "keys": {product: list(slots.values()) for product, slots in sandbox.world.keys.by_product().items()},
     }

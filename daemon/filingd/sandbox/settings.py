@@ -13,6 +13,7 @@ import msgspec
 
 from filingd.core.errors import ConfigError
 from filingd.sandbox.clock import parse_day, parse_instant, parse_local_time
+from filingd.sandbox.kvk.settings import KvkSandboxSettings
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -126,6 +127,9 @@ class SandboxSettings(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     limits: dict[str, Limit] = msgspec.field(default_factory=dict)
     keys: dict[str, list[str]] = msgspec.field(default_factory=_default_keys)
 
+    # The other registry
+    kvk: KvkSandboxSettings = KvkSandboxSettings()
+
     # The sandbox itself
     cache_bytes: int = 256 * 1024 * 1024
     stream_above_bytes: int = 64 * 1024 * 1024  # larger days are generated while they are sent, never held
@@ -189,8 +193,13 @@ def _check_products(table: dict[str, Any], field: str) -> None:
 
 
 def settings_from(fields: dict[str, Any], base: SandboxSettings | None = None) -> SandboxSettings:
-    """`base` (or the defaults) with `fields` laid over it; raises `ConfigError` naming the field."""
-    merged = msgspec.to_builtins(base or SandboxSettings()) | fields
+    """`base` (or the defaults) with `fields` laid over it, those of `kvk` one by one; raises `ConfigError` naming the
+    field.
+    """
+    present = msgspec.to_builtins(base or SandboxSettings())
+    merged = present | fields
+    if isinstance(fields.get("kvk"), dict):
+        merged["kvk"] = present["kvk"] | fields["kvk"]
     try:
         return msgspec.convert(merged, SandboxSettings)
     except msgspec.ValidationError as error:
