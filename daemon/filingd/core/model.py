@@ -426,10 +426,12 @@ class Absent(msgspec.Struct, frozen=True):
     reason: str
     recheck_at: float | None = None
     alarm: bool = False
+    detail: str = ""
 
 
 class Failed(msgspec.Struct, frozen=True):
-    """The attempt failed. `again_at` is the next try; `gave_up` says the tries are used up for now."""
+    """The attempt failed. `again_at` is the next try; `gave_up` says the tries are used up for now, which is told as an alarm;
+    `alarm` has it told at once."""
 
     reason: str
     again_at: float
@@ -439,6 +441,7 @@ class Failed(msgspec.Struct, frozen=True):
     strikes_lane: bool = (
         True  # whether it speaks against the whole lane (5xx, no connection), not this item alone
     )
+    alarm: bool = False
 
 
 class Throttled(msgspec.Struct, frozen=True):

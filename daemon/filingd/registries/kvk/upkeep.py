@@ -1,0 +1,64 @@
+"""How items that follow from lists and searches are kept: asked for in time while somebody wants them, left alone after that."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from filingd.core.forgetting import FORGOTTEN_REASON
+from filingd.core.lifecycle import Event, next_state
+from filingd.core.model import EMPTY_STATES, HOLDING_STATES, LEASED_STATES, Change, State
+from filingd.registries.kvk.answers import NO_RESULTS, PARAMETER_REFUSED
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from filingd.core.model import Item
+
+NOT_WANTED = "not_wanted"
+RANK_SEARCH = 40_000_000  # what is free, and tells which numbers there are
+RANK_NUMBER = 40_000_001
+_KEPT_STATES = HOLDING_STATES | EMPTY_STATES
+_STOPPED = frozenset({FORGOTTEN_REASON, PARAMETER_REFUSED})  # nothing but an operator begins these again
+
+
+def dropped(items: Iterable[Item]) -> list[Change]:
+    """What has to change as nobody wants these any more: what is had stays, and nothing is asked for."""
+    return [change for item in items if (change := _dropped(item)) is not None]
+
+
+def _dropped(known: Item) -> Change | None:
+    if known.state in LEASED_STATES or (known.state is State.ABSENT and known.due_at is None):
+        return None
+    if known.state in _KEPT_STATES:
+        after = replace(known, due_at=None, reason=NOT_WANTED)
+        return None if known.due_at is None else Change(known.state, after)
+    after = replace(known, due_at=None, reason=NOT_WANTED)
+    if known.state is State.ABSENT:
+        return Change(known.state, after)
+    return Change(known.state, replace(after, state=next_state(known.state, Event.ABSENT)))
+
+
+def kept_up(known: Item, lane: str, rank: int, interval_s: float, now: float) -> Change | None:
+    """What has to change so that a wanted item waits on its lane and is asked for in time; None if nothing."""
+    if known.state in LEASED_STATES or known.reason in _STOPPED:
+        return None
+    after = replace(known, lane=lane, priority=rank)
+    if known.state in _KEPT_STATES:
+        reason = None if known.reason == NOT_WANTED else known.reason
+        after = replace(after, due_at=_next_look_at(known, interval_s, now), reason=reason)
+    elif known.due_at is None:
+        after = replace(
+            after, state=next_state(known.state, Event.RETRIED), due_at=now, reason=None, attempts=0
+        )
+    return None if after == known else Change(known.state, after)
+
+
+def _next_look_at(known: Item, interval_s: float, now: float) -> float:
+    """As it is, but never later than the interval from now: it may have been shortened. What waits for another reason waits."""
+    if known.due_at is None:
+        asked_at = known.nothing_at if known.stored_at is None else known.stored_at
+        return max(now, (asked_at or 0.0) + interval_s)
+    is_plain = known.reason in (None, NOT_WANTED, NO_RESULTS)
+    return min(known.due_at, now + interval_s) if is_plain else known.due_at
