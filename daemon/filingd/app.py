@@ -20,7 +20,7 @@ from msgspec.structs import replace
 from filingd import __version__
 from filingd.core import events
 from filingd.core.errors import ConfigError, DiskFaultError, StoreLockedError
-from filingd.core.layout import CATALOGUE_NAME, MANIFEST_NAME
+from filingd.core.layout import CATALOGUE_NAME, LEDGER_NAME, MANIFEST_NAME
 from filingd.core.limits import LaneState, restarted
 from filingd.core.model import FlowLimits, LaneSpec, ZipLimits
 from filingd.core.redaction import redact_text
@@ -42,17 +42,20 @@ if TYPE_CHECKING:
     )
     from pathlib import Path
 
+    from filingd.adapters.ledger import SqliteLedger
     from filingd.adapters.lock import StoreLock
     from filingd.adapters.logs import StatusLog
     from filingd.adapters.manifest import SqliteManifest
     from filingd.adapters.secrets import Keyring
     from filingd.adapters.watchlists import WatchlistFolder
     from filingd.core.model import Item
+    from filingd.engine.account import Account
     from filingd.engine.alarm_watch import AlarmWatch
     from filingd.engine.clock_watch import ClockWatch
     from filingd.engine.erasing import Tally
     from filingd.engine.following import Follower
     from filingd.engine.forgetting import Forgetter
+    from filingd.engine.gate import Gate
     from filingd.engine.indexer import Indexer
     from filingd.engine.key_watch import KeyWatch
     from filingd.engine.lane import Lane
@@ -68,6 +71,7 @@ if TYPE_CHECKING:
         Commands,
         HttpClient,
         Keys,
+        Ledger,
         Log,
         Manifest,
         Registry,
@@ -284,8 +288,9 @@ async def build_engine(  # noqa: PLR0915 - one list of parts, in the order in wh
     open_catalogue: Callable[[bool], Awaitable[Catalogue]] | None = None,
     commands: Commands | None = None,
     watchlists: Sequence[Watchlists] = (),
+    ledger: Ledger | None = None,
 ) -> Engine:
-    """Wire the parts of a service together.
+    """Wire the parts of a service together. Lanes that spend of an account need a `ledger`.
 
     `keys` are looked at while the engine runs, `key_problems` is what their first reading met. `redacted` takes every key
     out of a text that is written down.
@@ -309,7 +314,7 @@ async def build_engine(  # noqa: PLR0915 - one list of parts, in the order in wh
     from filingd.engine.watcher import Watcher, Watchers
     from filingd.engine.worker import Worker
 
-    lanes = await _lanes(registry, manifest, clock, log, steps)
+    lanes, gates, accounts = await _lanes(registry, manifest, ledger, clock, log, steps)
     run = settings.run
     unsealer = Unsealer(store, manifest, clock, log, steps)
 
@@ -379,7 +384,7 @@ async def build_engine(  # noqa: PLR0915 - one list of parts, in the order in wh
     if watchers is not None and key_watch is not None:
         key_watch.hooks.append(watchers.look)
     alarm_watch = _alarm_watch(
-        settings, registry, store, manifest, lanes, room, clock_watch, key_watch, clock, log
+        settings, registry, store, manifest, lanes, accounts, room, clock_watch, key_watch, clock, log
     )
     if alarm_watch is not None:
         pokes.append(alarm_watch.poke)
@@ -405,6 +410,7 @@ async def build_engine(  # noqa: PLR0915 - one list of parts, in the order in wh
             settings.log.heartbeat_interval_s,
             is_rehearsal,
             planner.wanted_groups,
+            accounts,
         ),
         key_watch,
         [
@@ -414,6 +420,8 @@ async def build_engine(  # noqa: PLR0915 - one list of parts, in the order in wh
         watchers,
         forgetter,
         alarm_watch,
+        gates,
+        accounts,
     )
 
 
@@ -423,6 +431,7 @@ def _alarm_watch(
     store: Store,
     manifest: Manifest,
     lanes: Mapping[str, Lane],
+    accounts: Sequence[Account],
     room: RoomGate,
     clock_watch: ClockWatch,
     key_watch: KeyWatch | None,
@@ -436,7 +445,7 @@ def _alarm_watch(
         return None
     gatherer = FactGatherer(
         settings.nbb.observer, manifest, registry.expected, lanes, room, settings.store.keep_free_bytes,
-        clock_watch, key_watch, clock,
+        clock_watch, key_watch, clock, accounts,
     )  # fmt: skip
     watch = AlarmWatch(gatherer, settings.alarm_bounds, settings.run.alarm_repeat_s, store, clock, log)
     for lane in lanes.values():
@@ -449,20 +458,52 @@ def _alarm_watch(
 async def _lanes(
     registry: Registry,
     manifest: Manifest,
+    ledger: Ledger | None,
     clock: Clock,
     log: Log,
     steps: Steps,
-) -> Mapping[str, Lane]:
+) -> tuple[Mapping[str, Lane], Sequence[Gate], Sequence[Account]]:
+    """The lanes, the gates that they pass and the accounts that they spend of."""
+    from filingd.engine.gate import Gate, lane_spec_of
     from filingd.engine.lane import Lane
     from filingd.engine.pacer import LanePacer
 
     states = await manifest.lane_states()
-    lanes = {}
-    for spec in registry.lanes():
+
+    def pacer_of(spec: LaneSpec) -> LanePacer:
         state = states.get(spec.name) or LaneState(spec.name)
-        pacer = LanePacer(spec, restarted(state), clock, manifest.save_lane)
-        lanes[spec.name] = Lane(spec, pacer, manifest, clock, log, steps)
-    return lanes
+        return LanePacer(spec, restarted(state), clock, manifest.save_lane)
+
+    gates = {spec.name: Gate(spec, pacer_of(lane_spec_of(spec)), clock, log) for spec in registry.gates()}
+    accounts = await _accounts(registry, ledger, clock, log, steps)
+    lanes = {
+        spec.name: Lane(
+            spec, pacer_of(spec), manifest, clock, log, steps,
+            gates[spec.gate] if spec.gate else None,
+            accounts[spec.account] if spec.account else None,
+        )
+        for spec in registry.lanes()
+    }  # fmt: skip
+    return lanes, list(gates.values()), list(accounts.values())
+
+
+async def _accounts(
+    registry: Registry, ledger: Ledger | None, clock: Clock, log: Log, steps: Steps
+) -> Mapping[str, Account]:
+    from filingd.engine.account import Account
+
+    specs = registry.accounts()
+    if not specs:
+        return {}
+    assert ledger is not None, "lanes spend of an account, and nobody keeps what they spend"
+    spendings = await ledger.spendings()
+    return {
+        spec.name: Account(
+            spec, zoneinfo.ZoneInfo(spec.zone), [each for each in spendings if each.account == spec.name],
+            ledger, clock, log, steps,
+        )
+        for spec in specs
+    }  # fmt: skip
 
 
 def _hooks(
@@ -505,10 +546,52 @@ async def opened_store(
     async with AsyncExitStack() as stack:
         manifest = await SqliteManifest.open(settings.manifest_path, clock_now=clock.now)
         stack.push_async_callback(manifest.close)
-        anchored = (LOCK_NAME, MANIFEST_NAME, *registry.roots)  # below these everything is published
+        ledgers = (LEDGER_NAME,) if registry.accounts() else ()
+        anchored = (
+            LOCK_NAME,
+            MANIFEST_NAME,
+            *ledgers,
+            *registry.roots,
+        )  # below the last everything is published
         store = DiskStore(settings.store.path, steps, anchored_names=anchored)
         stack.push_async_callback(store.close)
         yield store, manifest
+
+
+@asynccontextmanager
+async def opened_ledger(
+    settings: Settings, registry: Registry, manifest: Manifest, log: Log
+) -> AsyncIterator[SqliteLedger | None]:
+    """The ledger of a store that the caller has locked; None if nothing is spent. One that is begun is told.
+
+    Raises:
+        LedgerTooNewError, LedgerDamagedError, LedgerBusyError, DiskFullError, DiskFaultError: it cannot be used.
+    """
+    from filingd.adapters.ledger import SqliteLedger
+
+    if not registry.accounts():
+        yield None
+        return
+    ledger = await SqliteLedger.open(settings.store.path / LEDGER_NAME)
+    try:
+        if ledger.is_new:
+            await _tell_begun(registry, manifest, log)
+        yield ledger
+    finally:
+        await ledger.close()
+
+
+async def _tell_begun(registry: Registry, manifest: Manifest, log: Log) -> None:
+    states = await manifest.lane_states()
+    used = sorted(spec.name for spec in registry.lanes() if spec.account and spec.name in states)
+    if not used:
+        log.info(events.LEDGER_BEGUN, path=LEDGER_NAME)
+        return
+    detail = (
+        f"{', '.join(used)} made calls before, and what they cost is not known any more. If a copy of {LEDGER_NAME} exists, stop "
+        "filingd and put it back; else lower calls and budget by what was spent, until the month is over."
+    )
+    log.warning(events.LEDGER_BEGUN, path=LEDGER_NAME, detail=detail)
 
 
 def watched_by(settings: Settings, registry: Registry) -> Sequence[WatchlistFolder]:
@@ -613,16 +696,18 @@ class Upkeep:
         from filingd.engine.supervisor import Supervisor, Until
 
         http = http_client(self.settings, self.keyring)
-        try:
-            engine = await build_engine(
-                self.registry, self.store, only_these(self.manifest, keys), http, self.clock, self.log,
-                SilentSteps(), self.settings,
-                redacted=lambda text: redact_text(text, self.keyring.values()),
-            )  # fmt: skip
-            supervisor = Supervisor(engine, self.settings.run.grace_period_s, is_errand=True)
-            await supervisor.run(Until.IDLE)
-        finally:
-            await http.close()
+        async with opened_ledger(self.settings, self.registry, self.manifest, self.log) as ledger:
+            try:
+                engine = await build_engine(
+                    self.registry, self.store, only_these(self.manifest, keys), http, self.clock, self.log,
+                    SilentSteps(), self.settings,
+                    redacted=lambda text: redact_text(text, self.keyring.values()),
+                    ledger=ledger,
+                )  # fmt: skip
+                supervisor = Supervisor(engine, self.settings.run.grace_period_s, is_errand=True)
+                await supervisor.run(Until.IDLE)
+            finally:
+                await http.close()
 
 
 @asynccontextmanager
@@ -892,7 +977,10 @@ async def _run_engine(
     from filingd.engine.supervisor import Supervisor
 
     steps = steps_for(os.environ)
-    async with opened_store(settings, registry, steps, clock) as (store, manifest):
+    async with (
+        opened_store(settings, registry, steps, clock) as (store, manifest),
+        opened_ledger(settings, registry, manifest, log) as ledger,
+    ):
         http = http_client(settings, keyring)
         try:
             engine = await build_engine(
@@ -904,10 +992,14 @@ async def _run_engine(
                 open_catalogue=functools.partial(_opened_catalogue, settings, manifest),
                 commands=CommandRunner(),
                 watchlists=[WatchlistFiles(folder) for folder in watched_by(settings, registry)],
+                ledger=ledger,
             )  # fmt: skip
-            manifest.outlast_full_disk(engine.room.outlast)
             supervisor = Supervisor(engine, settings.run.grace_period_s)
+            manifest.outlast_full_disk(engine.room.outlast)
             manifest.outlast_busy(supervisor.outlast_busy)
+            if ledger is not None:
+                ledger.outlast_full_disk(engine.room.outlast)
+                ledger.outlast_busy(supervisor.outlast_busy)
             loop = asyncio.get_running_loop()
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, supervisor.stop)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import itertools
+import zoneinfo
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -13,13 +14,16 @@ from msgspec.structs import replace
 from fakes.catalogue import FakeCatalogue
 from fakes.clock import FakeClock
 from fakes.http import FakeHttp, Reply
+from fakes.ledger import FakeLedger
 from fakes.log import FakeLog
 from fakes.manifest import FakeManifest
 from fakes.registry import FakeRegistry
 from fakes.store import FakeStore
 from filingd.core.limits import LaneState, restarted
 from filingd.core.model import HOLDING_STATES, LEASED_STATES, FlowLimits, Item, State
+from filingd.engine.account import Account
 from filingd.engine.forgetting import Forgetter
+from filingd.engine.gate import Gate, lane_spec_of
 from filingd.engine.heartbeat import Heartbeat
 from filingd.engine.indexer import Indexer
 from filingd.engine.lane import Lane
@@ -38,7 +42,7 @@ from support.zips import made_zip
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from filingd.core.model import Request
+    from filingd.core.model import AccountSpec, LaneSpec, Request
     from filingd.engine.following import Audience, Follower
 
 KEY = "lib/shelf-1/list"
@@ -148,6 +152,7 @@ class EngineRig:
         self.steps = SeenSteps()
         self.store = FakeStore(self.steps)
         self.manifest = FakeManifest()
+        self.ledger = FakeLedger()
         self.http = FakeHttp(respond)
         self.log = FakeLog()
         self.catalogue = FakeCatalogue()
@@ -156,6 +161,7 @@ class EngineRig:
         self.more_followers: Callable[[], list[Follower]] = list
         self.opening: list[Exception] = []  # what opening the catalogue raises, one after the other
         self.manifest_port: Any = self.manifest
+        self.ledger_port: Any = self.ledger
         self.store_port: Any = self.store
         self.http_port: Any = self.http
         self.registry_port: Any = self.registry
@@ -169,6 +175,11 @@ class EngineRig:
         """New parts on the same world."""
         registry, store, manifest = self.registry_port, self.store_port, self.manifest_port
         clock, log = self.clock, self.log
+        self.gates = {
+            spec.name: Gate(spec, self._pacer(lane_spec_of(spec)), clock, log)
+            for spec in self.registry.gates()
+        }
+        self.accounts = {spec.name: self._account(spec) for spec in self.registry.accounts()}
         self.lanes = {spec.name: self._lane(spec) for spec in self.registry.lanes()}
         self.unsealer = Unsealer(store, manifest, clock, log, self.steps)
         self.reconciler = Reconciler(
@@ -189,7 +200,8 @@ class EngineRig:
         )
         self.rescue.heed(self.forgetter)
         self.worker.forgetter = self.outcomes.forgetter = self.forgetter
-        heartbeat = Heartbeat(manifest, self.lanes, self.worker, self.room, clock, log, 60.0, False)
+        heartbeat = Heartbeat(manifest, self.lanes, self.worker, self.room, clock, log, 60.0, False,
+                              accounts=list(self.accounts.values()))  # fmt: skip
         indexer = Indexer(
             registry, store, manifest, self._open_catalogue, clock, log, self.audience, self._wake
         )
@@ -200,6 +212,8 @@ class EngineRig:
             self.reconciler, self.rescue, self.room, heartbeat,
             followers=[indexer, *self.more_followers()],
             forgetter=self.forgetter,
+            gates=list(self.gates.values()),
+            accounts=list(self.accounts.values()),
         )  # fmt: skip
         self.reconciler.is_in_flux = lambda: not self.forgetter.is_idle
         self.supervisor = Supervisor(self.engine, self._grace_period_s)
@@ -213,10 +227,21 @@ class EngineRig:
         self.catalogues.append(self.catalogue)
         return self.catalogue
 
-    def _lane(self, spec: Any) -> Lane:
+    def _pacer(self, spec: LaneSpec) -> LanePacer:
         state = self.manifest.kept_lanes.get(spec.name) or LaneState(spec.name)
-        pacer = LanePacer(spec, restarted(state), self.clock, self.manifest_port.save_lane)
-        return Lane(spec, pacer, self.manifest_port, self.clock, self.log, self.steps)
+        return LanePacer(spec, restarted(state), self.clock, self.manifest_port.save_lane)
+
+    def _account(self, spec: AccountSpec) -> Account:
+        kept = [each for each in self.ledger.kept.values() if each.account == spec.name]
+        zone = zoneinfo.ZoneInfo(spec.zone)
+        return Account(spec, zone, kept, self.ledger_port, self.clock, self.log, self.steps)
+
+    def _lane(self, spec: LaneSpec) -> Lane:
+        return Lane(
+            spec, self._pacer(spec), self.manifest_port, self.clock, self.log, self.steps,
+            self.gates[spec.gate] if spec.gate else None,
+            self.accounts[spec.account] if spec.account else None,
+        )  # fmt: skip
 
     def _changed(self, groups: Iterable[str]) -> None:
         self.reconciler.note(groups)

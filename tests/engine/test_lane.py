@@ -33,6 +33,13 @@ def states(rig: EngineRig) -> list[str]:
     return [row.state.name for _, row in sorted(rig.manifest.rows.items())]
 
 
+async def make_a_call(rig: EngineRig) -> None:
+    """One call from its turn to its end."""
+    permit = await rig.lane.turn()
+    assert permit is not None
+    permit.end()
+
+
 # ------------------------------------------------------------------------------------------ items
 
 
@@ -183,7 +190,7 @@ async def test_what_is_the_items_own_affair_never_parks_its_lane(
     for _ in range(20):
         await rig.lane.heed(verdict, FIRST)
     assert rig.lane.state.park_reason is None
-    assert (await rig.lane.turn()) is True
+    await make_a_call(rig)
 
 
 async def test_a_refused_key_makes_room_for_the_next_one_and_only_the_last_parks_the_lane() -> None:
@@ -201,22 +208,22 @@ async def test_a_refused_key_makes_room_for_the_next_one_and_only_the_last_parks
 
 async def test_a_call_that_waits_for_its_turn_is_sent_away_when_the_lane_is_parked() -> None:
     rig = EngineRig(FakeRegistry(lanes=[lane_spec(calls_per_s=1.0, burst=1)]))
-    assert await rig.lane.turn()
+    await make_a_call(rig)
     waiting = asyncio.create_task(rig.lane.turn())
     await rig.clock.sleep(0.1)
     await rig.lane.heed(Throttled("crowded", 600.0), FIRST)
-    assert (await waiting) is False
+    assert (await waiting) is None
     assert rig.clock.now() < NOW + 1.0
-    assert (await rig.lane.turn()) is False, "while it is parked nobody begins to wait"
+    assert (await rig.lane.turn()) is None, "while it is parked nobody begins to wait"
     await rig.clock.sleep(601.0)
-    assert (await rig.lane.turn()) is True
+    await make_a_call(rig)
 
 
 async def test_a_waiter_that_is_cancelled_ends_cancelled_even_if_its_lane_is_parked_at_the_same_moment() -> (
     None
 ):
     rig = EngineRig(FakeRegistry(lanes=[lane_spec(calls_per_s=1.0, burst=1)]))
-    assert await rig.lane.turn()
+    await make_a_call(rig)
     waiting = asyncio.create_task(rig.lane.turn())
     await rig.clock.sleep(0.1)
     waiting.cancel()

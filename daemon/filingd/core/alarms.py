@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from filingd.core import limits, units
+from filingd.core import ledger, limits, units
 
 if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from filingd.core.model import AccountSpec
 
 DAY_S = 86_400.0
 _FEW_FILINGS = 50  # below this a share of a day says nothing
@@ -98,6 +100,18 @@ KINDS: Mapping[str, Kind] = {
     "lane_failing": Kind(
         "a product fails again and again",
         "It is tried again by itself. `filingd doctor` tells whether name, network, certificate or service fail.",
+    ),
+    "allowance_low": Kind(
+        "an account has used 80 % of its calls or budget of the month",
+        "See `filingd status` for when they run out. With `spread = true` what is left lasts until the month ends.",
+    ),
+    "allowance_almost_spent": Kind(
+        "an account has used 95 % of its calls or budget of the month",
+        "See `filingd status` for when they run out. At the end its lanes wait for the next month.",
+    ),
+    "allowance_spent": Kind(
+        "an account's calls or budget of the month are used up: its lanes wait for the next month",
+        "It goes on by itself when the month turns. To go on now, configure more of them and restart filingd.",
     ),
     "key_unreadable": Kind("a key cannot be read", "Put it where the configuration says; it is noticed by itself."),
     "room_low": Kind(
@@ -203,12 +217,29 @@ class LaneFacts(msgspec.Struct, frozen=True):
     refusal: str = ""
 
 
+class AccountFacts(msgspec.Struct, frozen=True):
+    """One account in the month that it is now. `used_percent` is None where nothing is limited; `is_spent`: lanes wait for the
+    next one."""
+
+    name: str
+    month: str
+    used_percent: float | None
+    is_spent: bool
+
+
+def facts_of_account(spec: AccountSpec, spending: ledger.Spending, dearest_microeur: int) -> AccountFacts:
+    """The facts of an account from what was spent of it; `dearest_microeur` is the price of the dearest call of its lanes."""
+    is_spent = ledger.calls_left(spec, spending, dearest_microeur) == 0
+    return AccountFacts(spec.name, spending.month, ledger.used_percent(spec, spending), is_spent)
+
+
 class Facts(msgspec.Struct, frozen=True):
     """All that alarms are told from. What is None is not known to whoever asks: nothing is said of it either way."""
 
     now: float
     days: Sequence[DayFacts]
     lanes: Sequence[LaneFacts]
+    accounts: Sequence[AccountFacts] = ()
     free_bytes: int | None = None
     keep_free_bytes: int = 0
     clock_ahead_s: float | None = None
@@ -313,6 +344,23 @@ def _lane_kind(state: limits.LaneState) -> str | None:
     return "lane_failing" if state.strikes >= _LONG_FAILING else None
 
 
+def _accounts(facts: Facts, _: Bounds) -> Iterator[Alarm]:
+    for account in facts.accounts:
+        if kind := _account_kind(account):
+            detail = f"{account.used_percent or 0.0:.0f} % of {account.month} are used"
+            yield Alarm(kind, f"{account.name} {account.month}", facts.now, detail)
+
+
+def _account_kind(account: AccountFacts) -> str | None:
+    if account.is_spent:
+        return "allowance_spent"
+    low, almost_spent = ledger.WARNING_PERCENTS
+    percent = account.used_percent or 0.0
+    return (
+        "allowance_almost_spent" if percent >= almost_spent else "allowance_low" if percent >= low else None
+    )
+
+
 def _keys(facts: Facts, _: Bounds) -> Iterator[Alarm]:
     for name, problem in (facts.key_problems or {}).items():
         yield Alarm("key_unreadable", name, facts.now, problem)
@@ -414,6 +462,7 @@ _RULES: tuple[Callable[[Facts, Bounds], Iterator[Alarm]], ...] = (
     _unknown_names,
     _casings,
     _lanes,
+    _accounts,
     _keys,
     _room,
     _clock,

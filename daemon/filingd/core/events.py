@@ -162,6 +162,7 @@ HEARTBEAT = _event(
     Fact("coverage", "object", "days by state: sealed, open, and the oldest open one"),
     Fact("lanes", "object", "by lane: open or parked and why, scheduled items, rate, calls"),
     Fact("items", "object", "how many items are in each state"),
+    _maybe(Fact("accounts", "object", "by account: this month's calls and money, begun or spent, and what is left of them")),
     _maybe(Fact("uptime_s", "number", "seconds since the daemon started")),
     _maybe(Fact("rehearsed", "boolean", "true when the clock is a rehearsal's")),
     _maybe(Fact("active", "integer", "transfers that are running")),
@@ -302,6 +303,26 @@ LANE_KEY_SWITCHED = _event(
     "lane.key_switched", WARNING, "The registry refused a key; the lane goes on with its next one.",
     LANE, Fact("key_index", "integer", "which of the configured keys is used from now on, from 0"),
     _maybe(STATUS), _maybe(REASON), _maybe(DETAIL),
+)  # fmt: skip
+
+# ------------------------------------------------------------ accounts
+
+_ACCOUNT = Fact("account", "string", "the account: the key whose calls and money they are")
+ACCOUNT_WARNED = _event(
+    "account.warned", WARNING, "80 or 95 % of the month's calls or budget are used; said once each a month.",
+    _ACCOUNT, Fact("month", "string", "the calendar month, such as 2026-11"),
+    Fact("percent", "integer", "which threshold was reached"),
+    Fact("calls", "integer", "calls of this month, begun or spent"),
+    Fact("microeur", "integer", "their price, in millionths of a euro"),
+    _maybe(Fact("calls_per_month", "integer", "how many it may be; null: any number")),
+    _maybe(Fact("budget_per_month_microeur", "integer", "how much it may be; null: any amount")),
+    _maybe(Fact("runs_out_at", "instant", "when one of them is used up at today's pace; null: not this month")),
+)  # fmt: skip
+LEDGER_BEGUN = _event(
+    "ledger.begun", (INFO, WARNING),
+    "There was no ledger, and a new one was begun: this month's calls and money count from zero. A warning if lanes that spend "
+    "of an account were in use before: the ledger was lost.",
+    PATH, _maybe(DETAIL),
 )  # fmt: skip
 
 # ------------------------------------------------------------ days

@@ -38,6 +38,7 @@ import msgspec
 from msgspec.structs import replace
 
 from filingd.core.errors import ConfigError
+from filingd.core.ledger import BUDGET_SPENT, CALLS_SPENT
 from filingd.core.retry import backoff_s
 
 if TYPE_CHECKING:
@@ -297,6 +298,10 @@ PARK_REASONS: Mapping[str, str] = {
     KEY_MISSING: "a key of this lane cannot be read: put it where the configuration says, and it goes on by itself; "
     "the registry was not asked",
     "refused": "the registry refused us for another reason than the key",
+    CALLS_SPENT: "the month's calls of its account are used up, as configured: it goes on next month, or after a restart with "
+    "more of them",
+    BUDGET_SPENT: "the month's budget of its account is used up, as configured: it goes on next month, or after a restart with "
+    "a larger one",
 }
 
 SLOWDOWN_MOST = 16.0

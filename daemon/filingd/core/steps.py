@@ -59,3 +59,8 @@ FORGET_STEPS: tuple[str, ...] = (
     ITEM_FORGOTTEN,
     ERASURE_RECORDED,
 )
+
+CALL_RESERVED = "call.reserved"  # it is booked, durably, and not sent
+CALL_ANSWERED = "call.answered"  # the exchange is over, and the booking is not settled
+
+SPEND_STEPS: tuple[str, ...] = (CALL_RESERVED, CALL_ANSWERED)

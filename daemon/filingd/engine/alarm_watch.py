@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from filingd.core.alarms import Alarm, Bounds, DayFacts, Facts
     from filingd.core.model import Group, Item, Version
+    from filingd.engine.account import Account
     from filingd.engine.clock_watch import ClockWatch
     from filingd.engine.key_watch import KeyWatch
     from filingd.engine.lane import Lane
@@ -58,6 +59,7 @@ class FactGatherer:
         clock_watch: ClockWatch,
         key_watch: KeyWatch | None,
         clock: Clock,
+        accounts: Sequence[Account] = (),
     ) -> None:
         """`expected` gives the keys of the items that should exist at an instant, as `Registry.expected`."""
         self._observer = observer
@@ -69,6 +71,7 @@ class FactGatherer:
         self._clock_watch = clock_watch
         self._key_watch = key_watch
         self._clock = clock
+        self._accounts = accounts
 
     async def gather(self) -> Facts:
         """All facts as of now."""
@@ -76,12 +79,21 @@ class FactGatherer:
         return alarms.Facts(
             now=now,
             days=await self._days(now),
-            lanes=[LaneFacts(lane.state, lane.refusal) for lane in self._lanes.values()],
+            lanes=self._lane_facts(),
+            accounts=[account.facts for account in self._accounts],
             free_bytes=self._room.free_bytes,
             keep_free_bytes=self._keep_free_bytes,
             clock_ahead_s=self._clock_watch.ahead_s,
             key_problems=self._key_watch.problems if self._key_watch is not None else None,
         )
+
+    def _lane_facts(self) -> list[LaneFacts]:
+        """Of all lanes, and of the gates that they pass, each once."""
+        gates = {lane.gate.name: lane.gate for lane in self._lanes.values() if lane.gate is not None}
+        return [
+            *(LaneFacts(lane.state, lane.refusal) for lane in self._lanes.values()),
+            *(LaneFacts(gate.state, gate.health.refusal) for gate in gates.values()),
+        ]
 
     async def _days(self, now: float) -> list[DayFacts]:
         wanted = frozenset(self._expected(now))

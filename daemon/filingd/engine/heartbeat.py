@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from filingd.core import events, limits
+from filingd.core import events
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
     from filingd.core.model import Group
+    from filingd.engine.account import Account
     from filingd.engine.lane import Lane
     from filingd.engine.room import RoomGate
     from filingd.engine.worker import Worker
@@ -32,6 +33,7 @@ class Heartbeat:
         interval_s: float,
         is_rehearsal: bool,
         wanted_groups: Callable[[float], Collection[str]] | None = None,
+        accounts: Sequence[Account] = (),
     ) -> None:
         """`wanted_groups` gives the groups that count at an instant; without it all that are known do."""
         self._manifest = manifest
@@ -43,6 +45,7 @@ class Heartbeat:
         self._interval_s = interval_s
         self._is_rehearsal = is_rehearsal
         self._wanted_groups = wanted_groups
+        self._accounts = accounts
 
     async def run(self) -> None:
         """Beat until cancelled."""
@@ -66,6 +69,7 @@ class Heartbeat:
             },
             lanes={lane.name: self._lane(lane, scheduled) for lane in self._lanes.values()},
             items={state.name.lower(): count for state, count in counts.items()},
+            accounts={account.name: self._account(account) for account in self._accounts},
             active=self._worker.in_flight,
             free_bytes=self._room.free_bytes,
             rehearsed=self._is_rehearsal,
@@ -79,12 +83,21 @@ class Heartbeat:
         return [group for group in groups if group.key in wanted]
 
     def _lane(self, lane: Lane, scheduled: Mapping[str, int]) -> dict[str, Any]:
-        state = lane.state
-        now = self._clock.now()
-        parked = not limits.is_open(state, now)
+        reason, opens_at = lane.shut_for or (None, None)
         return {
             "scheduled": scheduled.get(lane.name, 0),
-            "calls_per_s": round(lane.pacer.calls_per_s, 3),
-            "parked": state.park_reason if parked else None,
-            "opens_at": limits.opens_at(state, now) if parked else None,
+            "calls_per_s": round(lane.calls_per_s, 3),
+            "parked": reason,
+            "opens_at": opens_at,
+        }
+
+    @staticmethod
+    def _account(account: Account) -> dict[str, Any]:
+        used, left = account.spending, account.left
+        return {
+            "month": used.month,
+            "calls": used.used_calls,
+            "microeur": used.used_microeur,
+            "calls_left": left.calls,
+            "microeur_left": left.microeur,
         }

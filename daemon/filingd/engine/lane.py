@@ -12,20 +12,25 @@ from filingd.core import events, limits, steps
 from filingd.core.lifecycle import Event, next_state
 from filingd.core.limits import BLOCKED_REASONS
 from filingd.core.model import Blocked, Change, Failed, Throttled
+from filingd.engine.health import Health
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
+    from filingd.core.ledger import Closing
     from filingd.core.limits import LaneState
     from filingd.core.model import Item, LaneSpec, Verdict
-    from filingd.engine.pacer import LanePacer
+    from filingd.engine.account import Account, Reservation
+    from filingd.engine.gate import Gate
+    from filingd.engine.pacer import LanePacer, Sending
     from filingd.ports import Clock, Log, Manifest, Steps
 
-__all__ = ["BLOCKED_REASONS", "KeyUse", "Lane"]
+__all__ = ["BLOCKED_REASONS", "KeyUse", "Lane", "Permit"]
 
 _MANY = (
     4  # lanes with fewer workers take one item at a time, so that newer work never waits behind leased work
 )
+_CLOSED_TO_US = BLOCKED_REASONS | {limits.QUOTA}
 _SHORTEST_WAIT_S = 0.001
 _LONGEST_WAIT_S = 60.0  # a lane looks again at least this often, whatever the manifest promised
 
@@ -37,8 +42,49 @@ class KeyUse(NamedTuple):
     edition: int
 
 
+class Permit:
+    """One call that may be made: released by the pace, and booked where it costs something. `end` it, whatever happens."""
+
+    __slots__ = ("_reservation", "_sending", "_steps")
+
+    def __init__(self, sending: Sending, reservation: Reservation | None, steps_seen: Steps) -> None:
+        self._sending = sending
+        self._reservation = reservation
+        self._steps = steps_seen
+
+    async def begin(self) -> None:
+        """The connection is there: return when the call may go out, which it does then at once.
+
+        Raises:
+            MonthSpentError: the month turned meanwhile, and the new one has no room for it; the call must not go out.
+            LaneClosedError: filingd is stopping; the call must not go out.
+            Exception: what could not be recorded; the call must not go out.
+        """
+        if self._reservation is not None:
+            await self._reservation.prepare()
+        await self._sending.begin()
+        if self._reservation is not None:
+            self._reservation.begun()
+
+    def answered(self) -> None:
+        """The exchange is over, however it went."""
+        if self._reservation is not None:
+            self._steps.reached(steps.CALL_ANSWERED)
+        self.end()
+
+    def end(self) -> None:
+        """It is over, or never began. No error if that was said."""
+        self._sending.end()
+        if self._reservation is not None:
+            self._reservation.end()
+
+
 class Lane:
-    """Hands due items to workers, no faster than was promised, and stops handing them out while it is parked."""
+    """Hands due items to workers, no faster than was promised, and stops handing them out while it is parked.
+
+    A lane with a `gate` is released by the gate's pacer; its own holds its health alone. One with an `account` hands nothing out
+    while that has no room for a call.
+    """
 
     def __init__(
         self,
@@ -48,17 +94,20 @@ class Lane:
         clock: Clock,
         log: Log,
         steps_seen: Steps,
+        gate: Gate | None = None,
+        account: Account | None = None,
     ) -> None:
         self.spec = spec
         self.pacer = pacer
+        self.gate = gate
+        self.account = account
+        self._releasing = pacer if gate is None else gate.pacer
         self._manifest = manifest
         self._clock = clock
         self._log = log
         self._steps = steps_seen
-        self.on_health: list[
-            Callable[[], None]
-        ] = []  # told when it was closed to us, opened, or is well again
-        self.refusal = ""  # what was said against the lane last
+        self.health = Health(spec, pacer, clock, log, self.stand_still, self.wake)
+        self._told_stop: Closing | None = None  # the stop of the account that was told
         self._editions = [0] * max(1, len(spec.key_names))  # how often each key was exchanged
         self._buffer: deque[Item] = deque()
         self._refill: asyncio.Task[None] | None = None
@@ -68,8 +117,15 @@ class Lane:
         self._at_gate: set[asyncio.Task[Any]] = set()  # tasks that wait for the moment of their call
         self._sent_away: set[asyncio.Task[Any]] = set()  # those of them that need not wait any longer
         self.waiting = 0  # workers that found nothing to do
-        self._batch = spec.concurrency * 2 if spec.concurrency >= _MANY else 1
-        self._low_water = spec.concurrency if spec.concurrency >= _MANY else 0
+        takes_many = spec.concurrency >= _MANY and not self._is_spread
+        self._batch = spec.concurrency * 2 if takes_many else 1
+        self._low_water = spec.concurrency if takes_many else 0
+        if gate is not None:
+            gate.lanes.append(self)
+            gate.health.on_change.append(self.health.tell)
+        if account is not None:
+            account.on_change.append(self._account_changed)
+            account.prices_microeur.add(spec.price_microeur)
 
     # ------------------------------------------------------------------ work
 
@@ -81,6 +137,35 @@ class Lane:
     def state(self) -> LaneState:
         """Pace and health, as they would survive a restart."""
         return self.pacer.state
+
+    @property
+    def refusal(self) -> str:
+        """What was said against the lane last."""
+        return self.health.refusal
+
+    @property
+    def on_health(self) -> list[Callable[[], None]]:
+        """Told when it was closed to us, opened, or is well again."""
+        return self.health.on_change
+
+    @property
+    def calls_per_s(self) -> float:
+        """The rate in force, that of its gate if it passes one."""
+        return self._releasing.calls_per_s
+
+    @property
+    def shut_for(self) -> tuple[str, float] | None:
+        """Why it takes no calls now and when it does again (unix seconds); None if it does, or is merely paced."""
+        now = self._clock.now()
+        shut = [
+            (limits.opens_at(state, now), state.park_reason or "")
+            for state in (self.state, *((self.gate.state,) if self.gate else ()))
+            if not limits.is_open(state, now)
+        ]
+        if (stop := self._stop()) is not None:
+            shut.append((stop.until_at, stop.reason))
+        at, reason = max(shut, default=(0.0, ""))
+        return (reason, at) if shut else None
 
     @property
     def key_name(self) -> str | None:
@@ -100,8 +185,11 @@ class Lane:
 
     @property
     def is_blocked(self) -> bool:
-        """Whether the registry refuses us on this lane, so that waiting for it may be in vain."""
-        return not self._is_open() and self.state.park_reason in BLOCKED_REASONS | {limits.QUOTA}
+        """Whether we are refused on this lane, or may spend no more, so that waiting for it may be in vain."""
+        if self._stop() is not None:
+            return True
+        closed = [each for each in (self, self.gate) if each is not None and not each.health.is_open]
+        return any(each.state.park_reason in _CLOSED_TO_US for each in closed)
 
     def wake(self) -> None:
         """Something changed: items came, or the lane may be open again."""
@@ -124,17 +212,38 @@ class Lane:
             if not self._buffer:
                 await self._until_due(changes)
 
-    async def turn(self) -> bool:
-        """Wait for the moment of a call; False if the lane is parked, so that no item waits for it in hand."""
+    async def turn(self) -> Permit | None:
+        """Wait for the moment of a call; None if the lane is closed, so that no item waits for it in hand.
+
+        The call is booked before it waits: that takes a disk its time, and a call that was released waits for nothing.
+
+        Raises:
+            Exception: what could not be recorded; no call was released.
+        """
         if not self._is_open():
-            return False
-        if self.pacer.acquire_at_once():
+            return None
+        reservation = None
+        if self.account is not None:
+            reservation = await self.account.reserve(self.spec.price_microeur)
+            if reservation is None:
+                return None
+        is_released = False
+        try:
+            is_released = not self._is_parked() and await self._released()
+        finally:
+            if not is_released and reservation is not None:
+                reservation.end()
+        return Permit(self._releasing.sending(), reservation, self._steps) if is_released else None
+
+    async def _released(self) -> bool:
+        """Whether the call was released; not if the lane was parked while it waited."""
+        if self._releasing.acquire_at_once():
             return True
         me = asyncio.current_task()
         assert me is not None, "a call is made by a task"
         self._at_gate.add(me)
         try:
-            await self.pacer.acquire()
+            await self._releasing.acquire()
         except asyncio.CancelledError:
             if me in self._sent_away and me.uncancel() == 0:
                 return False
@@ -148,8 +257,13 @@ class Lane:
         """An item that was taken and not begun is the next one again."""
         self._buffer.appendleft(item)
 
+    def shut(self) -> None:
+        """Release nothing more, from this very moment on."""
+        self._releasing.shut()
+        self.pacer.shut()
+
     async def close(self) -> None:
-        """Lease and release nothing more.
+        """Lease and release nothing more. Its gate is closed by whoever closes all of its lanes.
 
         Raises:
             DiskFullError, DiskFaultError, StoreError: what must survive of the lane could not be recorded.
@@ -195,14 +309,60 @@ class Lane:
         await self._wait(wait_s)
 
     async def _until_open(self) -> None:
-        if self._is_open():
-            return
         while not self._is_open():
-            await self._wait(min(max(self.pacer.opens_in_s(), _SHORTEST_WAIT_S), _LONGEST_WAIT_S))
-        self._log.info(events.LANE_OPENED, lane=self.name)
+            self._note_shut()
+            if self._buffer:
+                await (
+                    self.give_back()
+                )  # others may change their rank, or be asked for them, while it is closed
+            await self._wait(min(max(self._opens_in_s(), _SHORTEST_WAIT_S), _LONGEST_WAIT_S))
+        self._note_open()
+
+    def _note_shut(self) -> None:
+        """A stop of the account is told once, as a parking is where it happens; to be paced is no news."""
+        stop = self._stop()
+        if stop is not None and stop != self._told_stop:
+            self._told_stop = stop
+            self.health.note_shut()
+            self._log.warning(events.LANE_PARKED, lane=self.name, reason=stop.reason, until_at=stop.until_at,
+                              detail=limits.PARK_REASONS[stop.reason])  # fmt: skip
+            self.health.tell()
+
+    def _note_open(self) -> None:
+        if self._told_stop is not None:
+            self._told_stop = None
+            self.health.tell()
+        self.health.note_open()
+        if self.gate is not None:
+            self.gate.health.note_open()
 
     def _is_open(self) -> bool:
-        return self.pacer.opens_in_s() <= 0.0
+        return self._opens_in_s() <= 0.0
+
+    def _is_parked(self) -> bool:
+        return self._parked_for_s() > 0.0
+
+    def _opens_in_s(self) -> float:
+        closing = None if self.account is None else self.account.closing(self.spec.price_microeur)
+        closed_s = 0.0 if closing is None else max(_SHORTEST_WAIT_S, closing.until_at - self._clock.now())
+        return max(self._parked_for_s(), closed_s)
+
+    def _parked_for_s(self) -> float:
+        gate_s = 0.0 if self.gate is None else self.gate.pacer.opens_in_s()
+        return max(self.pacer.opens_in_s(), gate_s)
+
+    def _stop(self) -> Closing | None:
+        """The stop of the month, if its account is at one."""
+        closing = None if self.account is None else self.account.closing(self.spec.price_microeur)
+        return closing if closing is not None and closing.is_stop else None
+
+    @property
+    def _is_spread(self) -> bool:
+        return self.account is not None and self.account.spec.is_spread and self.spec.price_microeur > 0
+
+    def _account_changed(self) -> None:
+        self.wake()
+        self.health.tell()
 
     async def _wait(self, seconds: float) -> None:
         self.waiting += 1
@@ -226,97 +386,45 @@ class Lane:
         for index in changed:
             self._editions[index] += 1
         if changed:
-            await self._mend(lambda state: limits.rekeyed(state, changed[0]))
+            await self.health.mend(lambda state: limits.rekeyed(state, changed[0]))
+            if self.gate is not None:
+                await self.gate.health.mend(lambda state: limits.rekeyed(state, 0))
 
     async def reload(self) -> None:
         """An operator says that something was mended."""
-        await self._mend(limits.reloaded)
-
-    async def _mend(self, transition: Callable[[LaneState], LaneState]) -> None:
-        before = self.state
-        after = await self.pacer.change(transition)
-        if after.parked_until_at != before.parked_until_at:
-            self.wake()
-            self._tell_health()
-
-    def _tell_health(self) -> None:
-        for tell in self.on_health:
-            tell()
+        await self.health.mend(limits.reloaded)
+        if self.gate is not None:
+            await self.gate.health.mend(limits.reloaded)
 
     # ------------------------------------------------------------------ health
 
     async def heed(self, verdict: Verdict, used: KeyUse) -> None:
-        """Let a verdict speak for or against the lane as a whole; `used` is the key the call was made with."""
+        """Let a verdict speak for or against the lane as a whole, or its gate; `used` is the key the call was made with."""
         match verdict:
             case Throttled():
-                await self._throttled(verdict)
+                await (self.gate or self).health.throttled(verdict)
             case Blocked():
                 await self._blocked(verdict, used)
             case Failed() if verdict.strikes_lane:
-                await self._struck(verdict)
+                await self.health.struck(verdict)
             case Failed():
                 pass
             case _:
-                await self._succeeded()
-
-    async def _succeeded(self) -> None:
-        before = self.state
-        after = await self.pacer.change(limits.succeeded)
-        if (before.strikes, before.throttles, before.blocks) != (
-            after.strikes,
-            after.throttles,
-            after.blocks,
-        ):
-            self._tell_health()
-
-    async def _throttled(self, verdict: Throttled) -> None:
-        now = self._clock.now()
-        self.refusal = ""
-        rule = limits.quota_spent if verdict.is_quota else limits.throttled
-        after = await self.pacer.change(lambda state: rule(state, now, verdict.retry_after_s))
-        self._log.warning(events.LANE_THROTTLED, lane=self.name, reason=verdict.reason,
-                          retry_after_s=verdict.retry_after_s, slowdown=after.slowdown,
-                          until_at=after.parked_until_at)  # fmt: skip
-        self._tell_health()
-        await self._stand_still()
-
-    async def _stand_still(self) -> None:
-        """The lane was parked: whoever waits for its turn lets go, and what was leased waits on the schedule."""
-        for task in self._at_gate:
-            self._sent_away.add(task)
-            task.cancel()
-        await self.give_back()
-
-    async def _struck(self, verdict: Failed) -> None:
-        before, now = self.state, self._clock.now()
-        self.refusal = verdict.detail or verdict.reason
-        after = await self.pacer.change(lambda state: limits.struck(state, now))
-        if after.parked_until_at != before.parked_until_at:
-            self._log.warning(events.LANE_PARKED, lane=self.name, reason=verdict.reason, detail=verdict.detail,
-                              strikes=after.strikes, until_at=after.parked_until_at)  # fmt: skip
-            self._tell_health()
-            await self._stand_still()
+                await self.health.succeeded()
+                if self.gate is not None:
+                    await self.gate.health.succeeded()
 
     async def _blocked(self, verdict: Blocked, used: KeyUse) -> None:
         if verdict.key_at_fault and used.edition != self._editions[used.key_index]:
             return  # said of a key that was exchanged meanwhile
-        self.refusal = verdict.detail or verdict.reason
-        before, now = self.state, self._clock.now()
-        after = await self.pacer.change(
-            lambda state: limits.blocked(
-                state,
-                self.spec,
-                now,
-                verdict.key_at_fault,
-                used.key_index,
-                is_key_missing=verdict.reason == limits.KEY_MISSING,
-            )
-        )
-        if after.parked_until_at != before.parked_until_at:
-            self._log.warning(events.LANE_PARKED, lane=self.name, reason=verdict.reason, detail=verdict.detail,
-                            strikes=after.strikes, until_at=after.parked_until_at)  # fmt: skip
-            self._tell_health()
-            await self._stand_still()
-        elif after.key_index != before.key_index:
-            self._log.warning(events.LANE_KEY_SWITCHED, lane=self.name, key_index=after.key_index,
-                              reason=verdict.reason, detail=verdict.detail)  # fmt: skip
+        if verdict.is_wide and self.gate is not None:
+            await self.gate.health.blocked(verdict, 0)
+        else:
+            await self.health.blocked(verdict, used.key_index)
+
+    async def stand_still(self) -> None:
+        """No call is made for a while: whoever waits for its turn lets go, and what was leased waits on the schedule."""
+        for task in self._at_gate:
+            self._sent_away.add(task)
+            task.cancel()
+        await self.give_back()

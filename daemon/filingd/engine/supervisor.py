@@ -9,16 +9,24 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from filingd.core import events
-from filingd.core.errors import DiskFaultError, DiskFullError, FilingdError, ManifestBusyError
+from filingd.core.errors import (
+    DiskFaultError,
+    DiskFullError,
+    FilingdError,
+    LedgerBusyError,
+    ManifestBusyError,
+)
 from filingd.engine.defects import told
 from filingd.engine.following import Guard
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 
+    from filingd.engine.account import Account
     from filingd.engine.alarm_watch import AlarmWatch
     from filingd.engine.following import Follower
     from filingd.engine.forgetting import Forgetter
+    from filingd.engine.gate import Gate
     from filingd.engine.heartbeat import Heartbeat
     from filingd.engine.key_watch import KeyWatch
     from filingd.engine.lane import Lane
@@ -69,6 +77,8 @@ class Engine:
     watchers: Watchers | None = None
     forgetter: Forgetter | None = None
     alarm_watch: AlarmWatch | None = None
+    gates: Sequence[Gate] = ()
+    accounts: Sequence[Account] = ()
 
 
 class Supervisor:
@@ -121,11 +131,11 @@ class Supervisor:
         with suppress(DiskFaultError):
             await self._engine.store.check_in_place()
 
-    async def outlast_busy(self, error: ManifestBusyError) -> None:
-        """Another process holds the manifest: return when it is worth trying again, and say so now and then.
+    async def outlast_busy(self, error: ManifestBusyError | LedgerBusyError) -> None:
+        """Another process holds the manifest, or the ledger: return when it is worth trying again, and say so now and then.
 
         Raises:
-            ManifestBusyError: `error` itself, because filingd is stopping.
+            ManifestBusyError, LedgerBusyError: `error` itself, because filingd is stopping.
         """
         if not self._ending and not self._stop.is_set():
             self._tell_busy(error)
@@ -133,11 +143,12 @@ class Supervisor:
         if self._ending or self._stop.is_set():
             raise error
 
-    def _tell_busy(self, error: ManifestBusyError) -> None:
+    def _tell_busy(self, error: ManifestBusyError | LedgerBusyError) -> None:
         now_s = self._engine.clock.monotonic()
         if self._busy_told_s is None or now_s - self._busy_told_s >= _BUSY_TOLD_EVERY_S:
             self._busy_told_s = now_s
-            self._engine.log.error(events.ALARM_RAISED, kind="manifest_busy", detail=str(error))
+            kind = "manifest_busy" if isinstance(error, ManifestBusyError) else "ledger_busy"
+            self._engine.log.error(events.ALARM_RAISED, kind=kind, detail=str(error))
 
     @staticmethod
     async def _first_of(*works: Coroutine[Any, Any, Any]) -> None:
@@ -333,13 +344,17 @@ class Supervisor:
         engine.worker.stopping = True
         engine.room.end()
         for lane in engine.lanes.values():  # all of them before the first is waited for: its disk may be slow
-            lane.pacer.shut()
+            lane.shut()
         for lane in engine.lanes.values():
             await self._tried(lane.close(), failures)
+        for gate in engine.gates:
+            await self._tried(gate.pacer.close(), failures)
         for task in self._workers - engine.worker.busy:
             task.cancel()
         await self._tried(self._let_finish(), failures)
         await self._end_tasks()
+        for account in engine.accounts:
+            await self._tried(account.close(), failures)
         returned = await self._tried(self._give_back(), failures) or 0
         if engine.alarm_watch is not None and self._workers and not self._is_errand and not has_failed:
             await self._tried(engine.alarm_watch.look(), failures)  # a short run says what it leaves behind
@@ -350,7 +365,7 @@ class Supervisor:
     async def _tried(step: Coroutine[Any, Any, T], failures: list[Exception]) -> T | None:
         try:
             return await step
-        except (DiskFullError, ManifestBusyError):
+        except (DiskFullError, ManifestBusyError, LedgerBusyError):
             return None  # what is on the disk is safe: longer reservations, and leases that the next start returns
         except Exception as error:  # noqa: BLE001 - the other steps come first; it is raised after them
             failures.append(error)
@@ -395,7 +410,7 @@ class Supervisor:
 
     def _raise_what_ended_it(self, errors: Iterable[BaseException]) -> None:
         # Whoever waited for room, or for the manifest, was told to end without it: that is no death.
-        told_to_end = (DiskFullError, ManifestBusyError) if self._stop.is_set() else ()
+        told_to_end = (DiskFullError, ManifestBusyError, LedgerBusyError) if self._stop.is_set() else ()
         for error in errors:
             if not isinstance(error, told_to_end):
                 raise error

@@ -30,6 +30,7 @@ from filingd.core.model import (
     Throttled,
 )
 from filingd.core.retry import backoff_s
+from filingd.engine.account import MonthSpentError
 from filingd.engine.defects import told
 from filingd.engine.documents import DocumentDesk, Handed
 from filingd.engine.outcomes import Made
@@ -40,9 +41,8 @@ if TYPE_CHECKING:
 
     from filingd.core.model import Item, PartialRecord, Verdict
     from filingd.engine.forgetting import Forgetter
-    from filingd.engine.lane import KeyUse, Lane
+    from filingd.engine.lane import KeyUse, Lane, Permit
     from filingd.engine.outcomes import Outcomes
-    from filingd.engine.pacer import Sending
     from filingd.engine.reconciler import Reconciler
     from filingd.engine.room import RoomGate
     from filingd.engine.transfer import Fetched, Transfer
@@ -111,7 +111,7 @@ class Worker:
             item = await lane.next_item()
             self.busy.add(me)
             try:
-                async with self._slots:
+                async with self._slots if lane.gate is None else lane.gate.slots:
                     await self._handle(lane, item)
             except LaneClosedError:
                 return  # stopping: whoever stops us returns the items that were not begun
@@ -201,15 +201,21 @@ class Worker:
         if item.version == 0 and not attempt.is_document and await self._is_there(item, target):
             return
         partial = await self._transfer.left_over(target, attempt)
-        if not await lane.turn():
-            lane.put_back(item)
-            await lane.give_back()
+        permit = await lane.turn()
+        if permit is None:
+            await self._not_begun(lane, item)
             return
-        sending = lane.pacer.sending()
         try:
-            await self._exchange(lane, item, attempt, target, partial, sending)
+            await self._exchange(lane, item, attempt, target, partial, permit)
+        except MonthSpentError:
+            await self._not_begun(lane, item)
         finally:
-            sending.end()
+            permit.end()
+
+    @staticmethod
+    async def _not_begun(lane: Lane, item: Item) -> None:
+        lane.put_back(item)
+        await lane.give_back()
 
     async def _exchange(
         self,
@@ -218,7 +224,7 @@ class Worker:
         attempt: Attempt,
         target: str,
         partial: PartialRecord | None,
-        sending: Sending,
+        permit: Permit,
     ) -> None:
         """Make the call that was released, and whatever follows from it."""
         made = Made(item, attempt, target, self._new_request_id(), self._clock.now())
@@ -226,8 +232,9 @@ class Worker:
                         request_id=made.request_id, attempt=item.attempts + 1)  # fmt: skip
         used = lane.key_in_use
         fetched = await self._transfer.fetch(
-            made.target, attempt, made.request_id, lane.key_name, partial, sending.begin
+            made.target, attempt, made.request_id, lane.key_name, partial, permit.begin
         )
+        permit.answered()
         if fetched.begin_again:
             await self._outcomes.settle(
                 item, NotYet("resume_refused", self._clock.now()), request_id=made.request_id
