@@ -50,8 +50,12 @@ class SandboxPool:
         admin.listening(open_door=True)
         admin.clear_faults()
         defaults = msgspec.to_builtins(SandboxSettings())
-        admin.settings(**defaults | settings | {"kvk": defaults["kvk"] | settings.get("kvk", {})})
+        kvk = defaults["kvk"] | settings.get("kvk", {})
+        admin.settings(**defaults | settings | {"kvk": kvk})
         admin.kvk_reset()
+        admin.revoke_key("kvk")
+        for slot, entry in kvk["keys"].items():
+            admin.add_key("kvk", entry["key"], slot)
         for product, keys in SANDBOX_KEYS.items():
             admin.revoke_key(product)
             for slot, key in zip(("primary", "secondary"), keys, strict=True):

@@ -36,6 +36,13 @@ def shares(which: int, first: int, count: int) -> list[float]:
     return [_mixed(begun ^ (n * 0xC2B2AE3D27D4EB4F & _WORD)) / 2**64 for n in range(count)]
 
 
+def coarse_shares(which: int, first: int, count: int) -> list[float]:
+    """So many numbers in [0, 1) in steps of 2 to the -16th, at a quarter of the price of `shares`."""
+    begun = _mixed(which ^ (first * 0x9E3779B97F4A7C15 & _WORD))
+    rolls = [_mixed(begun ^ (n * 0xC2B2AE3D27D4EB4F & _WORD)) for n in range((count + 3) // 4)]
+    return [(word >> shift & 0xFFFF) / 65536 for word in rolls for shift in (0, 16, 32, 48)][:count]
+
+
 def _mixed(word: int) -> int:
     word = (word + 0x9E3779B97F4A7C15) & _WORD
     word = ((word ^ (word >> 30)) * 0xBF58476D1CE4E5B9) & _WORD

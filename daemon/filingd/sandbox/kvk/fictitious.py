@@ -6,7 +6,7 @@ own set drifts (section 18.7), so nobody should rely on more than the numbers.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from filingd.sandbox.kvk.registrations import Activity, Address, Branch, Company, Foreign
 from filingd.sandbox.kvk.rsin import completed
@@ -135,9 +135,12 @@ def _foundation_with_geo() -> Company:
     home = _home("Sint Voorbeeldsstraat", 300, "3511BT", "Utrecht")
     names = ("Mijn 2e handelsnaam", "Mijn 3e handelsnaam")
     main = _branch("990064773193", "Stichting Testgeo", home, *names, is_main=True, workers=(3, 1))
+    main = replace(main, websites=("www.testgeo-een.example", "www.testgeo-twee.example"))
     other = Branch(
         number="990064773207", names=("Testgeo Noord",), also_known_as="Noordgeo", is_commercial=False,
         addresses=(_home("Noordweg", 2, "9700AA", "Groningen"),), registered_on="20220511", started_on="20120511",
+        full_time=0,
+        part_time=0,
     )  # fmt: skip
     return _company("90006623", "Stichting Testgeo", _STICHTING, main, other, rsin="990983419")
 

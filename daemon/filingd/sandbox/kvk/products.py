@@ -34,11 +34,12 @@ class ReleaseFacts:
     search_version: str = "2.1.0"
     links_first: bool = False  # in searches
     embedded_first: bool = False
+    first_row: int = 0  # from which line on search results are listed, the earlier ones coming last
 
 
 RELEASES: dict[Release, ReleaseFacts] = {
-    "2025-08": ReleaseFacts("objects", None, "1.4.5", links_first=True),
-    "2025-12": ReleaseFacts("arrays", "arrays", "1.5.0", links_first=True),
+    "2025-08": ReleaseFacts("objects", None, "1.4.5", links_first=True, first_row=1),
+    "2025-12": ReleaseFacts("arrays", "arrays", "1.5.0", links_first=True, first_row=1),
     "2026-02": ReleaseFacts("arrays", None, "1.5.0"),
     "2026-08": ReleaseFacts("objects", None, "1.5.0", embedded_first=True),
 }
@@ -107,7 +108,7 @@ class Lookup:
         links = self._links(self.release.search_links)
         style = Style(self._base_url, links, links_first=self.release.links_first, product="zoeken")
         stop = min(wanted.start + wanted.per_page, VISIBLE)
-        rows = found.between(wanted.start, stop, shift)
+        rows = found.between(wanted.start, stop, self.release.first_row + shift)
         fields: dict[str, Any] = {
             "pagina": wanted.page,
             "resultatenPerPagina": wanted.per_page,

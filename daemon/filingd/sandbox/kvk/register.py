@@ -7,6 +7,7 @@ import functools
 from typing import TYPE_CHECKING
 
 import msgspec
+from msgspec.structs import replace
 
 from filingd.core.errors import ConfigError
 from filingd.sandbox.kvk import fictitious
@@ -158,16 +159,14 @@ def _changed(company: Company, change: Change) -> Company:
     if change.is_shielded is not None:
         company = _with_addresses(company, is_shielded=change.is_shielded)
     if change.is_non_mailing is not None:
-        company = dataclasses.replace(company, is_non_mailing=change.is_non_mailing)
+        company = replace(company, is_non_mailing=change.is_non_mailing)
     if change.name is not None:
         company = _renamed(company, change.name)
     if change.deregistered_on is not None:
-        company = dataclasses.replace(
-            company, deregistered_on=change.deregistered_on, ended_on=change.deregistered_on
-        )
+        company = replace(company, deregistered_on=change.deregistered_on, ended_on=change.deregistered_on)
     if change.closed_branch is not None:
         kept = tuple(branch for branch in company.branches if branch.number != change.closed_branch)
-        company = dataclasses.replace(company, branches=kept)
+        company = replace(company, branches=kept)
     return company
 
 
@@ -176,31 +175,29 @@ def _moved(company: Company, new: NewAddress) -> Company:
         street=new.street, number=new.number, letter=new.letter, postcode=new.postcode, town=new.town
     )
     branches = tuple(
-        dataclasses.replace(branch, addresses=(address, *branch.addresses[1:])) if branch.is_main else branch
+        replace(branch, addresses=(address, *branch.addresses[1:])) if branch.is_main else branch
         for branch in company.branches
     )
     seat = (address,) if company.addresses else ()
-    return dataclasses.replace(company, branches=branches, addresses=seat)
+    return replace(company, branches=branches, addresses=seat)
 
 
 def _with_addresses(company: Company, *, is_shielded: bool) -> Company:
     def shielded(addresses: tuple[Address, ...]) -> tuple[Address, ...]:
-        return tuple(dataclasses.replace(address, is_shielded=is_shielded) for address in addresses)
+        return tuple(replace(address, is_shielded=is_shielded) for address in addresses)
 
-    branches = tuple(
-        dataclasses.replace(branch, addresses=shielded(branch.addresses)) for branch in company.branches
-    )
-    return dataclasses.replace(company, branches=branches, addresses=shielded(company.addresses))
+    branches = tuple(replace(branch, addresses=shielded(branch.addresses)) for branch in company.branches)
+    return replace(company, branches=branches, addresses=shielded(company.addresses))
 
 
 def _renamed(company: Company, name: str) -> Company:
     branches = tuple(
-        dataclasses.replace(branch, names=(name, *branch.names[1:])) if branch.is_main else branch
+        replace(branch, names=(name, *branch.names[1:])) if branch.is_main else branch
         for branch in company.branches
     )
     statutory = name if company.statutory_name else ""
     names = (name, *company.names[1:]) if company.names else ()
-    return dataclasses.replace(
+    return replace(
         company,
         name=name,
         statutory_name=statutory,

@@ -6,16 +6,16 @@ None and an empty tuple mean that the fact is missing, and that the answer leave
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Literal
+
+import msgspec
 
 RowType = Literal["hoofdvestiging", "nevenvestiging", "rechtspersoon"]
 ROW_TYPES: tuple[RowType, ...] = ("hoofdvestiging", "nevenvestiging", "rechtspersoon")
 LINKS_SINCE = "20100522"  # whoever was deregistered before has no links in search results (section 6)
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Foreign:
+class Foreign(msgspec.Struct, frozen=True, gc=False):
     """The parts of an address abroad."""
 
     street: str
@@ -24,8 +24,7 @@ class Foreign:
     region: str = ""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Address:
+class Address(msgspec.Struct, frozen=True, gc=False):
     """One address of a branch or of a legal person. `number` and `po_box` are 0 if there is none."""
 
     kind: Literal["bezoekadres", "correspondentieadres"] = "bezoekadres"
@@ -40,8 +39,7 @@ class Address:
     is_shielded: bool = False
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Activity:
+class Activity(msgspec.Struct, frozen=True, gc=False):
     """An SBI activity; codes are texts, since they may begin with a zero."""
 
     code: str
@@ -49,8 +47,7 @@ class Activity:
     is_main: bool
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Branch:
+class Branch(msgspec.Struct, frozen=True, gc=False):
     """A branch (vestiging). A non-commercial one has one name and perhaps an alias instead of trade names."""
 
     number: str
@@ -75,8 +72,7 @@ class Branch:
         return self.full_time + self.part_time
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Company:
+class Company(msgspec.Struct, frozen=True, gc=False):
     """A registration. A legal person has an RSIN and a statutory name; an eenmanszaak has neither."""
 
     number: str
@@ -125,8 +121,7 @@ class Company:
         return next((branch for branch in self.branches if branch.number == number), None)
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Row:
+class Row(msgspec.Struct, frozen=True, gc=False):
     """A possible line of a search result: a branch, or a legal person as such."""
 
     company: str

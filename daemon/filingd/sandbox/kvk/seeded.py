@@ -11,7 +11,7 @@ import dataclasses
 import functools
 from typing import TYPE_CHECKING, TypeVar
 
-from filingd.sandbox.dice import die, shares
+from filingd.sandbox.dice import coarse_shares, die
 from filingd.sandbox.kvk.registrations import Activity, Address, Branch, Company, Foreign
 from filingd.sandbox.kvk.rsin import completed
 
@@ -22,7 +22,7 @@ Chosen = TypeVar("Chosen")
 FIRST_NUMBER = 98_000_000
 _FIRST_RSIN, _RSIN_STEP = 86_000_000, 1_000_000
 _BRANCHES_PER_COMPANY = 100
-_KEPT = 4096
+_KEPT = 1024
 HOT_WORD, HOT_TOWN = "Molen", "Utrecht"
 CROWD_NAME, CROWD_STREET = "Molen Voorbeeld", "Torenplein"
 
@@ -115,50 +115,52 @@ class SeededCompanies:
     def _made(self, place: int) -> Company:
         if place >= self._crowd_from:
             return _one_of_the_crowd(place)
-        dice = shares(self._die, place, 20)
+        dice = coarse_shares(self._die, place, 20)
         form = _by_limit(_FORM_LIMITS, dice[0])
-        name = _name(dice, form)
-        is_person = form in _LEGAL_PERSONS
-        company = Company(
+        name, is_person = _name(dice, form), form in _LEGAL_PERSONS
+        registered_on, ended_on = _date(dice[3]), self._end(dice)
+        started_on = _partial(registered_on, dice[4])
+        branches = tuple(
+            self._branch(place * _BRANCHES_PER_COMPANY + ordinal, name, registered_on, started_on)
+            for ordinal in range(_branch_count(form, dice[6]))
+        )
+        return Company(
             number=kvk_number(place),
             name=name,
             legal_form=_FORMS[form][0],
             full_legal_form=_FORMS[form][1],
+            branches=branches,
             rsin="" if form == _EMZ else rsin_of(place),
             statutory_name=name if is_person else "",
             also_known_as=f"De {_pick(OWNERS, dice[13])}" if form == _VERENIGING else "",
-            registered_on=_date(dice[3]),
-            started_on=_partial(_date(dice[3]), dice[4]),
+            names=tuple(dict.fromkeys(trade for branch in branches for trade in branch.names)),
+            registered_on=registered_on,
+            started_on=started_on,
+            ended_on=ended_on,
+            deregistered_on=ended_on,
             is_non_mailing=dice[5] < self._population.non_mailing_share,
             addresses=(self._seat(dice),) if is_person else (),
+            activities=branches[0].activities if branches else _activities(dice[7], 1),
             has_legal_person_row=is_person,
         )
-        return self._closed(self._with_branches(company, place, dice, form), dice)
 
-    def _with_branches(self, company: Company, place: int, dice: list[float], form: int) -> Company:
-        if form in (_STICHTING, _VERENIGING) and dice[6] < 0.5:
-            return dataclasses.replace(company, activities=_activities(dice[7], 1))
-        count = _by_limit(_BRANCH_LIMITS, dice[6])
-        branches = tuple(self._branch(company, place, ordinal) for ordinal in range(count))
-        names = tuple(dict.fromkeys(name for branch in branches for name in branch.names))
-        return dataclasses.replace(company, branches=branches, names=names, activities=branches[0].activities)
-
-    def _branch(self, company: Company, place: int, ordinal: int) -> Branch:
-        dice = shares(self._branch_die, place * _BRANCHES_PER_COMPANY + ordinal, 18)
+    def _branch(self, number: int, company_name: str, registered_on: str, started_on: str) -> Branch:
+        dice = coarse_shares(self._branch_die, number, 18)
+        is_main = number % _BRANCHES_PER_COMPANY == 0
         own = () if dice[0] < 0.6 else (f"{_word(dice[1])} {_pick(OWNERS, dice[2])}",)
         is_told = dice[3] >= 0.1  # of the others nobody ever told the workers
         home = self._home(dice)
         postal = (_po_box(home, dice[4]),) if dice[5] < 0.15 else ()
         return Branch(
-            number=branch_number(place, ordinal),
-            names=(company.name, *own) if ordinal == 0 else (own or (company.name,)),
+            number=f"{number:012d}",
+            names=(company_name, *own) if is_main else (own or (company_name,)),
             addresses=(home, *postal),
-            is_main=ordinal == 0,
-            registered_on=company.registered_on,
-            started_on=company.started_on,
+            is_main=is_main,
+            registered_on=registered_on,
+            started_on=started_on,
             full_time=int(dice[6] * 12) if is_told else None,
             part_time=int(dice[7] * 5) if is_told else None,
-            websites=(f"www.voorbeeld-{place}.example",) if dice[8] < 0.3 and ordinal == 0 else (),
+            websites=(f"www.voorbeeld-{number}.example",) if dice[8] < 0.3 and is_main else (),
             activities=_activities(dice[9], 1 + int(dice[10] * 3)) if dice[11] >= 0.04 else (),
         )
 
@@ -170,11 +172,8 @@ class SeededCompanies:
             return Address(foreign=_pick(_ABROAD, dice[9]), kind="correspondentieadres")
         return _dutch(dice[15:], is_shielded=False)
 
-    def _closed(self, company: Company, dice: list[float]) -> Company:
-        if dice[11] >= self._population.inactive_share:
-            return company
-        ended_on = f"{2005 + int(dice[12] * 20)}0630"
-        return dataclasses.replace(company, ended_on=ended_on, deregistered_on=ended_on)
+    def _end(self, dice: list[float]) -> str:
+        return f"{2005 + int(dice[12] * 20)}0630" if dice[11] < self._population.inactive_share else ""
 
 
 def kvk_number(place: int) -> str:
@@ -255,6 +254,13 @@ def _partial(date: str, share: float) -> str:
     if share < 0.03:
         return f"{date[:4]}0000"
     return f"{date[:6]}00" if share < 0.08 else date
+
+
+def _branch_count(form: int, share: float) -> int:
+    """Half of the foundations and associations have no branch."""
+    if form in (_STICHTING, _VERENIGING):
+        return 0 if share < 0.5 else _by_limit(_BRANCH_LIMITS, share * 2 - 1)
+    return _by_limit(_BRANCH_LIMITS, share)
 
 
 def _by_limit(limits: tuple[tuple[float, int], ...], share: float) -> int:
