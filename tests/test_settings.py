@@ -20,6 +20,7 @@ from filingd.registries.nbb.terms import NbbTerms
 from filingd.settings import Settings, parse
 from filingd.settings_reader import Reader, section_of
 
+KVK = "[kvk.keys.main]\nkey = 'env:A'\nbudget_per_month_eur = 0.5\n"
 FILE = Path("/etc/filingd/filingd.toml")
 KEY = "0123456789abcdef" * 2
 NBB = """
@@ -191,7 +192,15 @@ def test_the_demo_can_take_another_store_and_host() -> None:
             NBB.replace("extract", "improved-archive").replace("since", "improved = []\nsince"),
             "neither a day nor a company can be had by these subscriptions",
         ),
-        ("[kvk]\n", "kvk: not yet served by this version"),
+        ("[kvk]\n", "kvk.keys: no key is configured; write [kvk.keys.main]"),
+        (KVK.replace("0.5", "-1"), "kvk.keys.main.budget_per_month_eur = -1"),
+        (KVK.replace("budget_per_month_eur = 0.5", ""), "kvk.keys.main.budget_per_month_eur: it is missing"),
+        ("[kvk]\ncalls_per_second = 101\n" + KVK, "kvk.calls_per_second = 101"),
+        (KVK + "[kvk.watch.a]\naccount = 'other'\n", 'kvk.watch.a.account = "other": there is no such key'),
+        (KVK + "[kvk.watch.a]\nparts = ['profile']\n", "kvk.watch.a.parts[0]"),
+        (KVK + "[kvk.watch.a.refresh]\nnaamgeving = '1 d'\n", "that part is not fetched; add it to `parts`"),
+        (KVK + "[kvk.keys.two]\nkey = 'env:A'\nbudget_per_month_eur = 1\n", "two of them are the same key"),
+        (KVK + "[kvk.paths]\nnaamgeving = '/v1/x'\n", "one {number} in it"),
         ("[http]\nuser_agent = 'Mozilla/5.0'\n", "say honestly who calls"),
         ("[http]\nuser_agent = 'a\\u000d'\n".replace("'", '"'), "only printable ASCII"),
         ("[http]\ncontact = 'ops'\n", "mailto:ops@example.org"),

@@ -12,6 +12,7 @@ import jsonschema
 import msgspec
 import pytest
 
+from filingd.registries.kvk.operations import DEFAULT_PATHS
 from filingd.registries.nbb.routes import DEFAULT_OPERATIONS
 from filingd.settings import Settings, load, parse, schema
 
@@ -19,16 +20,20 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 CONFIG = Path(__file__).resolve().parent.parent / "config"
-FIRST, DEMO = CONFIG / "filingd.toml", CONFIG / "demo.toml"
+FIRST, DEMO, KVK_TEST = CONFIG / "filingd.toml", CONFIG / "demo.toml", CONFIG / "kvk-test.toml"
 # What has to be filled in has no default that the file could agree with.
 TO_FILL_IN = {"nbb.since", "nbb.products.extract.keys", "nbb.products.authentic-archive.keys"}
 SECTION_NAME = "clients"  # stands for any name an operator may give a section
 # Subscriptions few have: their whole sections are commented.
 OPTIONAL = (
+    "kvk.",
     "nbb.paths.",
     f"nbb.watch.{SECTION_NAME}.",
     *(f"nbb.products.{name}." for name in ("improved", "improved-archive", "authentic-query")),
 )
+
+
+EXAMPLES = ("nbb.paths.", f"kvk.watch.{SECTION_NAME}.refresh.")  # of these the file shows some
 
 
 def _leaves(table: Mapping[str, Any], at: str = "") -> Iterator[tuple[str, Any]]:
@@ -62,7 +67,10 @@ def _uncommented(text: str) -> str:
 SCHEMA = schema()
 OPTIONS = dict(_options(SCHEMA, SCHEMA["$defs"]))
 SHIPPED = dict(_leaves(tomllib.loads(FIRST.read_text(encoding="utf-8"))))
-WITH_ALL = dict(_leaves(tomllib.loads(_uncommented(FIRST.read_text(encoding="utf-8")))))
+WITH_ALL = {
+    key.replace("kvk.keys.main.", f"kvk.keys.{SECTION_NAME}."): value
+    for key, value in _leaves(tomllib.loads(_uncommented(FIRST.read_text(encoding="utf-8"))))
+}
 
 
 def test_the_shipped_configuration_loads_as_it_is() -> None:
@@ -76,8 +84,8 @@ def test_it_still_loads_with_every_example_switched_on() -> None:
 
 
 def test_every_option_of_the_schema_is_mentioned_in_its_own_section() -> None:
-    mentioned = {key for key in WITH_ALL if not key.startswith("nbb.paths.")}
-    expected = {key for key in OPTIONS if not key.startswith("nbb.paths.")}
+    mentioned = {key for key in WITH_ALL if not key.startswith(EXAMPLES)}
+    expected = {key for key in OPTIONS if not key.startswith(EXAMPLES)}
     assert mentioned == expected
     assert {key for key in OPTIONS if key.startswith("nbb.paths.")} >= {
         key for key in WITH_ALL if key.startswith("nbb.paths.")
@@ -129,7 +137,31 @@ def test_every_option_has_a_meaning_in_the_schema() -> None:
     assert silent == []
 
 
-@pytest.mark.parametrize("path", [FIRST, DEMO], ids=lambda path: path.name)
+KVK_DEFAULTS = sorted(
+    key for key in WITH_ALL if key.startswith("kvk.") and OPTIONS.get(key, {}).get("default") is not None
+)
+
+
+@pytest.mark.parametrize("key", KVK_DEFAULTS)
+def test_what_is_written_in_a_comment_is_the_default(key: str) -> None:
+    assert WITH_ALL[key] == OPTIONS[key]["default"]
+
+
+@pytest.mark.parametrize("part", sorted(DEFAULT_PATHS))
+def test_the_paths_in_comments_are_the_ones_that_are_used(part: str) -> None:
+    assert WITH_ALL[f"kvk.paths.{part}"] == DEFAULT_PATHS[part]
+
+
+def test_the_profile_of_the_test_environment_is_ready() -> None:
+    settings = load(KVK_TEST)
+    assert settings.nbb is None
+    assert settings.kvk is not None
+    assert settings.kvk.base_url == "https://api.kvk.nl/test/api"
+    assert settings.key_references == {"kvk/test": (f"file:{CONFIG / 'kvk-test.key'}",)}
+    assert settings.kvk.watchlists == CONFIG / "kvk-test-watchlists"
+
+
+@pytest.mark.parametrize("path", [FIRST, DEMO, KVK_TEST], ids=lambda path: path.name)
 def test_the_shipped_files_conform_to_the_schema(path: Path) -> None:
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
     table = json.loads(json.dumps(tomllib.loads(path.read_text(encoding="utf-8")), default=str))

@@ -250,11 +250,11 @@ def flow_limits(settings: Settings) -> FlowLimits:
     )
 
 
-def keyring_of(settings: Settings) -> Keyring:
-    """All keys the configuration refers to."""
+def keyring_of(registry: Registry) -> Keyring:
+    """The keys of all lanes, each once."""
     from filingd.adapters.secrets import Keyring
 
-    return Keyring([name for names in settings.key_references.values() for name in names])
+    return Keyring(list(dict.fromkeys(name for lane in registry.lanes() for name in lane.key_names)))
 
 
 def http_client(settings: Settings, keyring: Keyring) -> HttpClient:
@@ -740,7 +740,8 @@ async def opened_for_upkeep(
             "Be the user that filingd runs as (root would leave it files of its own), "
             "and check that the file system is not mounted read-only."
         )
-    registry, clock, keyring = registry_of(settings), clock_for(rehearse_at), keyring_of(settings)
+    registry, clock = registry_of(settings), clock_for(rehearse_at)
+    keyring = keyring_of(registry)
     async with AsyncExitStack() as stack:
         repairs = "filingd verify --repair"
         locked_by = _lock_if_free(stack, settings, clock, repairs) if wants_repair else None
@@ -947,7 +948,7 @@ def _is_acquired(lock: StoreLock) -> bool:
 async def _serve(settings: Settings, options: RunOptions, registry: Registry, clock: Clock) -> None:
     from filingd.adapters.logs import capture_libraries, open_status_log
 
-    keyring = keyring_of(settings)
+    keyring = keyring_of(registry)
     log = open_status_log(
         settings.log_file, clock.now, keyring.values, settings.log.level, console=options.console
     )

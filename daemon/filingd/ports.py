@@ -623,6 +623,15 @@ class Companies(Protocol):
         ...
 
     @property
+    def knows_searches(self) -> bool:
+        """Whether searches can be saved."""
+        ...
+
+    def search_prefix(self, name: str) -> str | None:
+        """What the keys of the items of a saved search begin with; None if it is not followed."""
+        ...
+
+    @property
     def lead_prefixes(self) -> Sequence[str]:
         """What the keys of items begin with whose stored bodies may name further numbers."""
         ...

@@ -13,7 +13,7 @@ import tomllib
 import zoneinfo
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta, Struct, field
@@ -26,55 +26,40 @@ from filingd.core.redaction import redact_text
 from filingd.registries.nbb.families import AUTHENTIC, FAMILIES, IMPROVED_DATA, Family
 from filingd.registries.nbb.routes import AUTHENTIC_QUERY
 from filingd.registries.nbb.terms import NbbTerms
+from filingd.settings_kinds import (
+    AgeDays,
+    BaseUrl,
+    ByteCount,
+    ByteCountOrNone,
+    CompanyPath,
+    Contact,
+    Count,
+    Day,
+    DocumentPath,
+    FilePath,
+    ImprovedPath,
+    KeyReference,
+    MediaType,
+    PathTemplate,
+    ProxyUrl,
+    Seconds,
+    SecondsOrNone,
+    Section,
+    TimeOfDay,
+    UserAgent,
+    WatchlistPlace,
+    Zone,
+    says,
+)
+from filingd.settings_kvk import KvkSettings, KvkWatchSettings
 from filingd.settings_reader import NamedSections, Problem, Reader, kind_of, section_of, unwrap, written
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from filingd.core.alarms import Bounds
-    from filingd.core.watchlist import Terms
     from filingd.registries.nbb.observing import Observer
 
-# ------------------------------------------------------------------------------------------ kinds of values
-
-_DURATION_SCHEMA = {"type": "string", "pattern": r"^\s*(\d+(\.\d+)?\s*(ms|s|min|h|d)\s*)+$"}
-_SIZE_SCHEMA = {"type": "string", "pattern": r"^\s*\d+(\.\d+)?\s*([kKmMgGtT][iI]?)?[bB]\s*$"}
-_KEY_SCHEMA = {"pattern": r"^(credential:[A-Za-z0-9._-]+|env:[A-Za-z_][A-Za-z0-9_]*|file:.+)$"}
-
-_TEN_YEARS_S = 10 * 366 * 24 * 3600.0
-_PEBIBYTE = 1024**5
-
-Seconds = Annotated[
-    float, Meta(gt=0, le=_TEN_YEARS_S, extra={"kind": "duration"}, extra_json_schema=_DURATION_SCHEMA)
-]
-SecondsOrNone = Annotated[
-    float, Meta(ge=0, le=_TEN_YEARS_S, extra={"kind": "duration"}, extra_json_schema=_DURATION_SCHEMA)
-]
-ByteCount = Annotated[int, Meta(gt=0, le=_PEBIBYTE, extra={"kind": "size"}, extra_json_schema=_SIZE_SCHEMA)]
-ByteCountOrNone = Annotated[
-    int, Meta(ge=0, le=_PEBIBYTE, extra={"kind": "size"}, extra_json_schema=_SIZE_SCHEMA)
-]
-TimeOfDay = Annotated[
-    dt.time,
-    Meta(
-        extra={"kind": "time_of_day"}, extra_json_schema={"format": None, "pattern": r"^\d\d:\d\d(:\d\d)?$"}
-    ),
-]
-Day = Annotated[dt.date, Meta(extra={"kind": "date"})]
-FilePath = Annotated[Path, Meta(extra={"kind": "path"})]
-KeyReference = Annotated[str, Meta(extra={"kind": "key_reference"}, extra_json_schema=_KEY_SCHEMA)]
-BaseUrl = Annotated[str, Meta(extra={"kind": "base_url"})]
-ProxyUrl = Annotated[str, Meta(extra={"kind": "proxy_url"})]
-Zone = Annotated[str, Meta(extra={"kind": "zone"})]
-UserAgent = Annotated[str, Meta(extra={"kind": "user_agent"})]
-Contact = Annotated[str, Meta(extra={"kind": "contact"})]
-PathTemplate = Annotated[str, Meta(extra={"kind": "path_template"})]
-DocumentPath = Annotated[str, Meta(extra={"kind": "document_path"})]
-CompanyPath = Annotated[str, Meta(extra={"kind": "company_path"})]
-ImprovedPath = Annotated[str, Meta(extra={"kind": "improved_path"})]
-MediaType = Annotated[str, Meta(extra={"kind": "media_type"})]
-Count = Annotated[int, Meta(ge=1, le=1_000_000_000)]
-AgeDays = Annotated[int, Meta(ge=1, le=10_000)]
 
 PRODUCTS = (*(product for family in FAMILIES for product in family.products), AUTHENTIC_QUERY)
 
@@ -84,79 +69,67 @@ ImprovedDataset = Literal["references", "json"]
 DocumentKind = Literal["json", "xbrl", "pdf"]
 
 
-def _says(text: str) -> Meta:
-    return Meta(description=text)
-
-
-class _Section(Struct, frozen=True, forbid_unknown_fields=True):
-    """Frozen, and refuses what it does not know."""
-
-
 # ------------------------------------------------------------------------------------------ sections
 
 
-class StoreSettings(_Section, frozen=True):
+class StoreSettings(Section, frozen=True):
     """Where the copy lives."""
 
     path: Annotated[
-        FilePath, _says("Folder of the store. A relative path starts at the folder of this file.")
+        FilePath, says("Folder of the store. A relative path starts at the folder of this file.")
     ] = field(default_factory=partial(Path, "/var/lib/filingd"))
     keep_free_bytes: Annotated[
         ByteCountOrNone,
-        _says("Room to leave on the disk of the store. Below it downloads pause, and go on by themselves."),
+        says("Room to leave on the disk of the store. Below it downloads pause, and go on by themselves."),
     ] = field(default=units.parse_size("5 GiB"), name="keep_free")
 
 
-class LogSettings(_Section, frozen=True):
+class LogSettings(Section, frozen=True):
     """The status log."""
 
     path: Annotated[
         FilePath | None,
-        _says('The log file. Default: log/filingd.jsonl in the store. "-" is standard output and no file.'),
+        says('The log file. Default: log/filingd.jsonl in the store. "-" is standard output and no file.'),
     ] = None
-    level: Annotated[LogLevel, _says("The least important lines that are written.")] = "info"
+    level: Annotated[LogLevel, says("The least important lines that are written.")] = "info"
     heartbeat_interval_s: Annotated[
-        Seconds, _says("How often a line says how far the mirror is and how each lane does.")
+        Seconds, says("How often a line says how far the mirror is and how each lane does.")
     ] = field(default=units.parse_duration("60 s"), name="heartbeat_interval")
 
 
-class HttpSettings(_Section, frozen=True):
+class HttpSettings(Section, frozen=True):
     """How filingd talks to a registry."""
 
     contact: Annotated[
         Contact | None,
-        _says("Whom the registry may write to; becomes part of the User-Agent. mailto: or https:."),
+        says("Whom the registry may write to; becomes part of the User-Agent. mailto: or https:."),
     ] = None
     user_agent: Annotated[
         UserAgent | None,
-        _says(
-            "The whole User-Agent, instead of filingd/VERSION (+CONTACT). Registries refuse browser names."
-        ),
+        says("The whole User-Agent, instead of filingd/VERSION (+CONTACT). Registries refuse browser names."),
     ] = None
-    connect_timeout_s: Annotated[Seconds, _says("How long a connection may take to be made.")] = field(
+    connect_timeout_s: Annotated[Seconds, says("How long a connection may take to be made.")] = field(
         default=units.parse_duration("30 s"), name="connect_timeout"
     )
     idle_timeout_s: Annotated[
-        Seconds, _says("How long nothing may arrive before an exchange is given up.")
+        Seconds, says("How long nothing may arrive before an exchange is given up.")
     ] = field(default=units.parse_duration("180 s"), name="idle_timeout")
     min_bytes_per_s: Annotated[
         Annotated[float, Meta(ge=0, le=1e12)],
-        _says("A body that arrives slower than this over a whole min_rate_window is given up. 0: never."),
+        says("A body that arrives slower than this over a whole min_rate_window is given up. 0: never."),
     ] = 1024.0
-    min_rate_window_s: Annotated[Seconds, _says("The span over which the lowest throughput is measured.")] = (
+    min_rate_window_s: Annotated[Seconds, says("The span over which the lowest throughput is measured.")] = (
         field(default=units.parse_duration("2 min"), name="min_rate_window")
     )
     ca_bundle: Annotated[
-        FilePath | None, _says("A PEM file of certificate authorities, instead of the system's.")
+        FilePath | None, says("A PEM file of certificate authorities, instead of the system's.")
     ] = None
-    proxy: Annotated[ProxyUrl | None, _says("An HTTP proxy. One that wants a password is not supported.")] = (
+    proxy: Annotated[ProxyUrl | None, says("An HTTP proxy. One that wants a password is not supported.")] = (
         None
     )
     take_over: Annotated[
         bool,
-        _says(
-            "Let big bodies flow from the socket straight to the disk writer; false is slower and plainer."
-        ),
+        says("Let big bodies flow from the socket straight to the disk writer; false is slower and plainer."),
     ] = True
 
     @property
@@ -166,42 +139,40 @@ class HttpSettings(_Section, frozen=True):
         return self.user_agent or own
 
 
-class RunSettings(_Section, frozen=True):
+class RunSettings(Section, frozen=True):
     """The daemon's own rhythm."""
 
     concurrency: Annotated[
-        Annotated[int, Meta(ge=1, le=64)], _says("Most exchanges at once, over all lanes together.")
+        Annotated[int, Meta(ge=1, le=64)], says("Most exchanges at once, over all lanes together.")
     ] = 2
     grace_period_s: Annotated[
-        SecondsOrNone, _says("How long running transfers may take to end when the daemon is told to stop.")
+        SecondsOrNone, says("How long running transfers may take to end when the daemon is told to stop.")
     ] = field(default=units.parse_duration("30 s"), name="grace_period")
     plan_interval_s: Annotated[
         Seconds,
-        _says(
-            "How often the plan is made anew; a new day is expected from the first plan after midnight on."
-        ),
+        says("How often the plan is made anew; a new day is expected from the first plan after midnight on."),
     ] = field(default=units.parse_duration("15 min"), name="plan_interval")
     max_attempts: Annotated[
-        Count, _says("Failures in a row after which an item is left alone for a while.")
+        Count, says("Failures in a row after which an item is left alone for a while.")
     ] = 8
-    retry_base_s: Annotated[Seconds, _says("About the wait after a first failure; it doubles with each.")] = (
+    retry_base_s: Annotated[Seconds, says("About the wait after a first failure; it doubles with each.")] = (
         field(default=units.parse_duration("2 s"), name="retry_base")
     )
-    retry_cap_s: Annotated[Seconds, _says("The longest wait between two tries.")] = field(
+    retry_cap_s: Annotated[Seconds, says("The longest wait between two tries.")] = field(
         default=units.parse_duration("15 min"), name="retry_cap"
     )
-    give_up_pause_s: Annotated[Seconds, _says("How long an item that used up its tries is left alone.")] = (
+    give_up_pause_s: Annotated[Seconds, says("How long an item that used up its tries is left alone.")] = (
         field(default=units.parse_duration("24 h"), name="give_up_pause")
     )
-    room_check_interval_s: Annotated[Seconds, _says("How often the free room on the disk is looked at.")] = (
+    room_check_interval_s: Annotated[Seconds, says("How often the free room on the disk is looked at.")] = (
         field(default=units.parse_duration("30 s"), name="room_check_interval")
     )
 
     max_clock_skew_s: Annotated[
-        Seconds, _says("How far this machine's clock may be from a registry's before it raises an alarm.")
+        Seconds, says("How far this machine's clock may be from a registry's before it raises an alarm.")
     ] = field(default=units.parse_duration("2 min"), name="max_clock_skew")
     alarm_repeat_s: Annotated[
-        Seconds, _says("After how long an alarm that still stands is written to the log again.")
+        Seconds, says("After how long an alarm that still stands is written to the log again.")
     ] = field(default=units.parse_duration("24 h"), name="alarm_repeat")
 
     def problems(self) -> Iterator[Problem]:
@@ -214,38 +185,38 @@ class RunSettings(_Section, frozen=True):
             )
 
 
-class TransferSettings(_Section, frozen=True):
+class TransferSettings(Section, frozen=True):
     """Bounds on what may arrive, so that neither an error nor an attack fills the disk."""
 
-    max_body_bytes: Annotated[ByteCount, _says("The largest body that is accepted.")] = field(
+    max_body_bytes: Annotated[ByteCount, says("The largest body that is accepted.")] = field(
         default=units.parse_size("20 GiB"), name="max_body"
     )
-    max_zip_entries: Annotated[Count, _says("The most members a zip may have.")] = 200_000
-    max_zip_member_bytes: Annotated[ByteCount, _says("The largest a member of a zip may inflate to.")] = (
-        field(default=units.parse_size("512 MiB"), name="max_zip_member")
+    max_zip_entries: Annotated[Count, says("The most members a zip may have.")] = 200_000
+    max_zip_member_bytes: Annotated[ByteCount, says("The largest a member of a zip may inflate to.")] = field(
+        default=units.parse_size("512 MiB"), name="max_zip_member"
     )
     max_zip_ratio: Annotated[
         Annotated[float, Meta(ge=1, le=10_000)],
-        _says("How many times its own size a zip may inflate to (a guard against zip bombs)."),
+        says("How many times its own size a zip may inflate to (a guard against zip bombs)."),
     ] = 200.0
     zip_ratio_floor_bytes: Annotated[
-        ByteCount, _says("A zip that inflates to less than this is never refused for its ratio.")
+        ByteCount, says("A zip that inflates to less than this is never refused for its ratio.")
     ] = field(default=units.parse_size("64 MiB"), name="zip_ratio_floor")
 
 
-class HookSettings(_Section, frozen=True):
+class HookSettings(Section, frozen=True):
     """Commands that are run for what happens in the mirror, one at a time and in order, each with the event as JSON on
     its standard input. One that fails, or takes too long, is run again for the same event until it succeeds."""
 
     on_stored: Annotated[
         tuple[str, ...],
-        _says("For each body that was stored or replaced. The command and its arguments; [] for none."),
+        says("For each body that was stored or replaced. The command and its arguments; [] for none."),
     ] = ()
     on_sealed: Annotated[
-        tuple[str, ...], _says("For each day that was sealed. The command and its arguments; [] for none.")
+        tuple[str, ...], says("For each day that was sealed. The command and its arguments; [] for none.")
     ] = ()
     timeout_s: Annotated[
-        Seconds, _says("How long a command may take before it is ended and counts as failed.")
+        Seconds, says("How long a command may take before it is ended and counts as failed.")
     ] = field(default=units.parse_duration("60 s"), name="timeout")
 
     @property
@@ -264,7 +235,7 @@ class HookSettings(_Section, frozen=True):
                 yield Problem(name, "a word of the command holds a NUL; remove it", written(list(command)))
 
 
-class ProductSettings(_Section, frozen=True):
+class ProductSettings(Section, frozen=True):
     """One subscription: its keys and its pace."""
 
     keys: Annotated[
@@ -277,13 +248,13 @@ class ProductSettings(_Section, frozen=True):
     ]
     calls_per_second: Annotated[
         Annotated[float, Meta(gt=0, le=1000)],
-        _says("The most calls in any second. Below 1, such as 0.2, it is one call in 1/0.2 = 5 seconds."),
+        says("The most calls in any second. Below 1, such as 0.2, it is one call in 1/0.2 = 5 seconds."),
     ] = 1.0
     burst: Annotated[
-        Annotated[int, Meta(ge=1, le=1000)], _says("How many calls may come at once after a pause.")
+        Annotated[int, Meta(ge=1, le=1000)], says("How many calls may come at once after a pause.")
     ] = 1
     concurrency: Annotated[
-        Annotated[int, Meta(ge=1, le=64)], _says("Most exchanges at once with this product.")
+        Annotated[int, Meta(ge=1, le=64)], says("Most exchanges at once with this product.")
     ] = 1
 
     def problems(self) -> Iterator[Problem]:
@@ -292,29 +263,29 @@ class ProductSettings(_Section, frozen=True):
             yield Problem("keys", "the same key stands there twice; remove one")
 
 
-class NbbProducts(_Section, frozen=True):
+class NbbProducts(Section, frozen=True):
     """The subscriptions at NBB CBSO; each has keys of its own."""
 
     extract: Annotated[
-        ProductSettings | None, _says("The daily extract: publication days of about the last 30 days.")
+        ProductSettings | None, says("The daily extract: publication days of about the last 30 days.")
     ] = None
     authentic_archive: Annotated[
         ProductSettings | None,
-        _says("The authentic archive: publication days from about 30 days to 3 years ago."),
+        says("The authentic archive: publication days from about 30 days to 3 years ago."),
     ] = field(default=None, name="authentic-archive")
     improved: Annotated[
         ProductSettings | None,
-        _says(
+        says(
             "Improved data (paid): what the bank read out of PDFs, converted or corrected in about the last 30 days."
         ),
     ] = None
     improved_archive: Annotated[
         ProductSettings | None,
-        _says("The improved archive: the same from about 30 days to 3 years ago."),
+        says("The improved archive: the same from about 30 days to 3 years ago."),
     ] = field(default=None, name="improved-archive")
     authentic_query: Annotated[
         ProductSettings | None,
-        _says(
+        says(
             "The authentic query: companies of watchlists, and single documents for what the zip of a day lacks."
         ),
     ] = field(default=None, name="authentic-query")
@@ -332,14 +303,14 @@ class NbbProducts(_Section, frozen=True):
         return {name: product for name, product in zip(PRODUCTS, found, strict=True) if product is not None}
 
 
-class OperationSettings(_Section, frozen=True):
+class OperationSettings(Section, frozen=True):
     """Another path or media type for one operation, should the bank change it before filingd does."""
 
-    path: Annotated[PathTemplate | None, _says("The path below base_url, with {date} in it.")] = None
-    accept: Annotated[MediaType | None, _says("The media type asked for.")] = None
+    path: Annotated[PathTemplate | None, says("The path below base_url, with {date} in it.")] = None
+    accept: Annotated[MediaType | None, says("The media type asked for.")] = None
 
 
-class DatasetPaths(_Section, frozen=True):
+class DatasetPaths(Section, frozen=True):
     """The operations of one product."""
 
     references: OperationSettings | None = None
@@ -348,30 +319,28 @@ class DatasetPaths(_Section, frozen=True):
     pdf: OperationSettings | None = None
 
 
-class QuerySettings(_Section, frozen=True):
+class QuerySettings(Section, frozen=True):
     """Another path or media type for one kind of document."""
 
-    path: Annotated[DocumentPath | None, _says("The path below base_url, with {ref} in it.")] = None
-    accept: Annotated[MediaType | None, _says("The media type asked for.")] = None
+    path: Annotated[DocumentPath | None, says("The path below base_url, with {ref} in it.")] = None
+    accept: Annotated[MediaType | None, says("The media type asked for.")] = None
 
 
-class CompanySettings(_Section, frozen=True):
+class CompanySettings(Section, frozen=True):
     """Another path or media type for what is known of a company."""
 
-    path: Annotated[CompanyPath | None, _says("The path below base_url, with {cbe} in it.")] = None
-    accept: Annotated[MediaType | None, _says("The media type asked for.")] = None
+    path: Annotated[CompanyPath | None, says("The path below base_url, with {cbe} in it.")] = None
+    accept: Annotated[MediaType | None, says("The media type asked for.")] = None
 
 
-class ImprovedDocumentSettings(_Section, frozen=True):
+class ImprovedDocumentSettings(Section, frozen=True):
     """Another path or media type for one improved document."""
 
-    path: Annotated[ImprovedPath | None, _says("The path below base_url, with {ref} and {kind} in it.")] = (
-        None
-    )
-    accept: Annotated[MediaType | None, _says("The media type asked for.")] = None
+    path: Annotated[ImprovedPath | None, says("The path below base_url, with {ref} and {kind} in it.")] = None
+    accept: Annotated[MediaType | None, says("The media type asked for.")] = None
 
 
-class DocumentPaths(_Section, frozen=True):
+class DocumentPaths(Section, frozen=True):
     """The operations of the product that serves single documents and records, and the filings of a company."""
 
     json: QuerySettings | None = None
@@ -381,14 +350,14 @@ class DocumentPaths(_Section, frozen=True):
     enterprise: CompanySettings | None = None
 
 
-class ImprovedArchivePaths(_Section, frozen=True):
+class ImprovedArchivePaths(Section, frozen=True):
     """The operations of the archive of improved data."""
 
     references: OperationSettings | None = None
     json: OperationSettings | None = None
 
 
-class ImprovedPaths(_Section, frozen=True):
+class ImprovedPaths(Section, frozen=True):
     """The operations of improved data."""
 
     references: OperationSettings | None = None
@@ -397,7 +366,7 @@ class ImprovedPaths(_Section, frozen=True):
     enterprise: CompanySettings | None = None
 
 
-class NbbPaths(_Section, frozen=True):
+class NbbPaths(Section, frozen=True):
     """Paths and media types that differ from the built-in table."""
 
     extract: DatasetPaths | None = None
@@ -421,23 +390,23 @@ class NbbPaths(_Section, frozen=True):
         return dict(zip(PRODUCTS, found, strict=True))
 
 
-class WatchSettings(_Section, frozen=True):
+class WatchSettings(Section, frozen=True):
     """The terms of one watchlist; its section is named after its file, without `.csv`."""
 
     refresh_interval_s: Annotated[
-        Seconds, _says("How long until the registry is asked again what it knows of a company.")
+        Seconds, says("How long until the registry is asked again what it knows of a company.")
     ] = field(default=units.parse_duration("30 d"), name="refresh_interval")
     documents: Annotated[
         tuple[DocumentKind, ...],
-        _says("Which documents of its filings are wanted. Empty: none, only the list of its filings."),
+        says("Which documents of its filings are wanted. Empty: none, only the list of its filings."),
     ] = ("json", "pdf")
     latest: Annotated[
         Annotated[int, Meta(ge=0, le=1000)],
-        _says("Of how many exercises, the newest first, documents are wanted. 0: of all."),
+        says("Of how many exercises, the newest first, documents are wanted. 0: of all."),
     ] = 0
     improved: Annotated[
         bool,
-        _says("Whether improved data of its filings are wanted, too; takes a subscription to improved data."),
+        says("Whether improved data of its filings are wanted, too; takes a subscription to improved data."),
     ] = False
 
     @property
@@ -446,24 +415,16 @@ class WatchSettings(_Section, frozen=True):
         return NbbTerms(self.refresh_interval_s, frozenset(self.documents), self.latest, self.improved)
 
 
-class WatchlistPlace(NamedTuple):
-    """A folder of watchlists, the terms of each list by name, and those of a list without any."""
-
-    path: Path
-    terms: Mapping[str, Terms]
-    default: Terms
-
-
-class NbbSettings(_Section, frozen=True, kw_only=True):
+class NbbSettings(Section, frozen=True, kw_only=True):
     """What is wanted from the National Bank of Belgium, and what is known of its habits.
 
     Ages are in calendar days in `timezone`; a day published yesterday has age 1.
     """
 
-    base_url: Annotated[BaseUrl, _says("Where the service is. https only, except to this very machine.")] = (
+    base_url: Annotated[BaseUrl, says("Where the service is. https only, except to this very machine.")] = (
         "https://ws.cbso.nbb.be"
     )
-    since: Annotated[Day, _says("The first publication day wanted. The archive reaches about 3 years back.")]
+    since: Annotated[Day, says("The first publication day wanted. The archive reaches about 3 years back.")]
     authentic: Annotated[
         tuple[Dataset, ...],
         Meta(
@@ -473,118 +434,118 @@ class NbbSettings(_Section, frozen=True, kw_only=True):
     ] = ("references", "json", "xbrl", "pdf")
     improved: Annotated[
         tuple[ImprovedDataset, ...],
-        _says("The same for improved data, if a product for it is subscribed. Empty: none of it is wanted."),
+        says("The same for improved data, if a product for it is subscribed. Empty: none of it is wanted."),
     ] = ("references", "json")
-    products: Annotated[NbbProducts, _says("The subscriptions.")] = field(default_factory=NbbProducts)
+    products: Annotated[NbbProducts, says("The subscriptions.")] = field(default_factory=NbbProducts)
     request_id: Annotated[
-        bool, _says("Send a fresh X-Request-Id with each call; it is what you quote to the bank's support.")
+        bool, says("Send a fresh X-Request-Id with each call; it is what you quote to the bank's support.")
     ] = True
-    timezone: Annotated[Zone, _says("The calendar of publication days.")] = "Europe/Brussels"
+    timezone: Annotated[Zone, says("The calendar of publication days.")] = "Europe/Brussels"
     settles_at: Annotated[
-        TimeOfDay, _says("When yesterday is complete at the bank; before it, nothing there means not yet.")
+        TimeOfDay, says("When yesterday is complete at the bank; before it, nothing there means not yet.")
     ] = dt.time(5, 0)
     first_try_from: Annotated[
-        TimeOfDay, _says("A new day is first asked for at a moment between this hour of the next day…")
+        TimeOfDay, says("A new day is first asked for at a moment between this hour of the next day…")
     ] = dt.time(5, 30)
     first_try_until: Annotated[
-        TimeOfDay, _says("…and this one; each installation has its own, so that not all ask at once.")
+        TimeOfDay, says("…and this one; each installation has its own, so that not all ask at once.")
     ] = dt.time(6, 30)
-    extract_max_age_days: Annotated[AgeDays, _says("The oldest day the extract is said to serve.")] = 30
+    extract_max_age_days: Annotated[AgeDays, says("The oldest day the extract is said to serve.")] = 30
     extract_last_try_age_days: Annotated[
         AgeDays,
-        _says("Up to this age the extract is still tried before the archive; the exact edge is not known."),
+        says("Up to this age the extract is still tried before the archive; the exact edge is not known."),
     ] = 33
     edge_give_up_age_days: Annotated[
-        AgeDays, _says("Up to this age a day that neither product has stays open and is asked for again.")
+        AgeDays, says("Up to this age a day that neither product has stays open and is asked for again.")
     ] = 35
-    archive_min_age_days: Annotated[AgeDays, _says("The youngest day the archive is said to serve.")] = 28
-    archive_max_age_days: Annotated[AgeDays, _says("The oldest day the archive is said to serve.")] = 1096
+    archive_min_age_days: Annotated[AgeDays, says("The youngest day the archive is said to serve.")] = 28
+    archive_max_age_days: Annotated[AgeDays, says("The oldest day the archive is said to serve.")] = 1096
     edge_slack_days: Annotated[
         Annotated[int, Meta(ge=0, le=60)],
-        _says("How many days past the archive's far edge are still asked for."),
+        says("How many days past the archive's far edge are still asked for."),
     ] = 4
     empty_confirmations: Annotated[
-        Count, _says("How often the registry must say that a settled day has nothing before it is believed.")
+        Count, says("How often the registry must say that a settled day has nothing before it is believed.")
     ] = 2
-    empty_interval_s: Annotated[Seconds, _says("The least time between two such answers.")] = field(
+    empty_interval_s: Annotated[Seconds, says("The least time between two such answers.")] = field(
         default=units.parse_duration("6 h"), name="empty_interval"
     )
-    not_yet_interval_s: Annotated[Seconds, _says("The first wait for a day that is late.")] = field(
+    not_yet_interval_s: Annotated[Seconds, says("The first wait for a day that is late.")] = field(
         default=units.parse_duration("1 h"), name="not_yet_interval"
     )
     ask_again_cap_s: Annotated[
         Seconds,
-        _says("The longest wait between two questions for a day that stays away; waits double up to it."),
+        says("The longest wait between two questions for a day that stays away; waits double up to it."),
     ] = field(default=units.parse_duration("24 h"), name="ask_again_cap")
     unavailable_interval_s: Annotated[
         Seconds,
-        _says("How long a document that the bank does not serve is left alone before it is asked for again."),
+        says("How long a document that the bank does not serve is left alone before it is asked for again."),
     ] = field(default=units.parse_duration("90 d"), name="unavailable_interval")
     recheck_ages_days: Annotated[
         tuple[AgeDays, ...],
-        _says("At which ages a stored day is fetched again and compared; the last before its window closes."),
+        says("At which ages a stored day is fetched again and compared; the last before its window closes."),
     ] = (2, 27)
     mismatch_retry_s: Annotated[
         tuple[Seconds, ...],
-        _says("After which waits a day is fetched again whose documents do not agree with its references."),
+        says("After which waits a day is fetched again whose documents do not agree with its references."),
     ] = field(
         default=tuple(map(units.parse_duration, ("1 h", "6 h", "24 h"))),
         name="mismatch_retry",
     )
     known_empty_days: Annotated[
         tuple[Day, ...],
-        _says("Working days that are known to have nothing, such as bridge days: no alarm for these."),
+        says("Working days that are known to have nothing, such as bridge days: no alarm for these."),
     ] = ()
     expect_filings_on_working_days: Annotated[
         bool,
-        _says("Whether a working day without any filing raises an alarm instead of being taken as empty."),
+        says("Whether a working day without any filing raises an alarm instead of being taken as empty."),
     ] = True
     min_json_share: Annotated[
         Annotated[float, Meta(ge=0, le=1)],
-        _says("Below this share of filings with JSON a day raises an alarm. 0 switches it off."),
+        says("Below this share of filings with JSON a day raises an alarm. 0 switches it off."),
     ] = 0.85
     watchlists: Annotated[
         FilePath,
-        _says(
+        says(
             "Folder of the watchlists: CSV files, one enterprise number a line. A relative path starts at the folder of "
             "this file; there need not be one."
         ),
     ] = field(default_factory=partial(Path, "watchlists"))
     watch: Annotated[
         dict[str, WatchSettings],
-        _says("The terms of each watchlist; one without a section has the defaults."),
+        says("The terms of each watchlist; one without a section has the defaults."),
     ] = field(default_factory=NamedSections)
     publication_lag_days: Annotated[
         Annotated[int, Meta(ge=0, le=1000)],
-        _says(
+        says(
             "Within how many days of its deposit a filing is published, as a rule. Until these days are mirrored, its "
             "documents are not asked for one by one."
         ),
     ] = 10
     max_json_share: Annotated[
         Annotated[float, Meta(ge=0, le=10)],
-        _says("Above this share of JSON documents to filings a day raises an alarm."),
+        says("Above this share of JSON documents to filings a day raises an alarm."),
     ] = 1.0
     alarm_open_after_s: Annotated[
-        Seconds, _says("How long a day may stay open before it raises an alarm.")
+        Seconds, says("How long a day may stay open before it raises an alarm.")
     ] = field(default=units.parse_duration("2 d"), name="alarm_open_after")
     alarm_uncommitted_age_days: Annotated[
         AgeDays,
-        _says(
+        says(
             "Above this age a day that could have been had in time raises an alarm while it is not complete."
         ),
     ] = 25
     alarm_look_back_days: Annotated[
         Annotated[int, Meta(ge=1, le=365)],
-        _says("Up to this age what a day holds raises alarms: shares, casing, fields, models, labels."),
+        says("Up to this age what a day holds raises alarms: shares, casing, fields, models, labels."),
     ] = 14
     known_fields: Annotated[
-        tuple[str, ...], _says("Fields of references that you have looked at: no alarm for these.")
+        tuple[str, ...], says("Fields of references that you have looked at: no alarm for these.")
     ] = ()
     known_models: Annotated[
-        tuple[str, ...], _says('Models that you have looked at, such as "m87": no alarm for these.')
+        tuple[str, ...], says('Models that you have looked at, such as "m87": no alarm for these.')
     ] = ()
-    paths: Annotated[NbbPaths, _says("Other paths and media types, per product and dataset.")] = field(
+    paths: Annotated[NbbPaths, says("Other paths and media types, per product and dataset.")] = field(
         default_factory=NbbPaths
     )
 
@@ -669,30 +630,35 @@ class NbbSettings(_Section, frozen=True, kw_only=True):
             )
 
 
-class Settings(_Section, frozen=True):
+class Settings(Section, frozen=True):
     """The whole configuration."""
 
-    store: Annotated[StoreSettings, _says("Where the copy lives.")] = field(default_factory=StoreSettings)
-    log: Annotated[LogSettings, _says("The status log.")] = field(default_factory=LogSettings)
-    http: Annotated[HttpSettings, _says("How filingd talks to a registry.")] = field(
+    store: Annotated[StoreSettings, says("Where the copy lives.")] = field(default_factory=StoreSettings)
+    log: Annotated[LogSettings, says("The status log.")] = field(default_factory=LogSettings)
+    http: Annotated[HttpSettings, says("How filingd talks to a registry.")] = field(
         default_factory=HttpSettings
     )
-    run: Annotated[RunSettings, _says("The daemon's own rhythm.")] = field(default_factory=RunSettings)
-    transfer: Annotated[TransferSettings, _says("Bounds on what may arrive.")] = field(
+    run: Annotated[RunSettings, says("The daemon's own rhythm.")] = field(default_factory=RunSettings)
+    transfer: Annotated[TransferSettings, says("Bounds on what may arrive.")] = field(
         default_factory=TransferSettings
     )
-    hooks: Annotated[HookSettings, _says("Commands that are run for what happens.")] = field(
+    hooks: Annotated[HookSettings, says("Commands that are run for what happens.")] = field(
         default_factory=HookSettings
     )
-    nbb: Annotated[NbbSettings | None, _says("The mirror of NBB CBSO (Belgium).")] = None
+    nbb: Annotated[NbbSettings | None, says("The mirror of NBB CBSO (Belgium).")] = None
+    kvk: Annotated[KvkSettings | None, says("The mirror of KVK (the Netherlands).")] = None
 
     @property
     def watchlists(self) -> dict[str, WatchlistPlace]:
         """Where the watchlists of each registry are, by its name, and their terms."""
-        if self.nbb is None:
-            return {}
-        terms = {name: section.terms for name, section in self.nbb.watch.items()}
-        return {"nbb": WatchlistPlace(self.nbb.watchlists, terms, WatchSettings().terms)}
+        places = {}
+        if self.nbb is not None:
+            terms = {name: section.terms for name, section in self.nbb.watch.items()}
+            places["nbb"] = WatchlistPlace(self.nbb.watchlists, terms, WatchSettings().terms)
+        if self.kvk is not None:
+            own = {name: self.kvk.terms_of(section) for name, section in self.kvk.watch.items()}
+            places["kvk"] = WatchlistPlace(self.kvk.watchlists, own, self.kvk.terms_of(KvkWatchSettings()))
+        return places
 
     @property
     def manifest_path(self) -> Path:
@@ -708,8 +674,12 @@ class Settings(_Section, frozen=True):
 
     @property
     def key_references(self) -> dict[str, tuple[str, ...]]:
-        """Where the keys of each subscribed product are, by lane, such as `nbb/extract`."""
-        return {f"nbb/{name}": product.keys for name, product in self.subscriptions.items()}
+        """Where the keys are, by what they open, such as `nbb/extract` or `kvk/main`."""
+        kvk = self.kvk.keys if self.kvk is not None else {}
+        return {
+            **{f"nbb/{name}": product.keys for name, product in self.subscriptions.items()},
+            **{f"kvk/{name}": (each.key,) for name, each in kvk.items()},
+        }
 
     @property
     def subscriptions(self) -> dict[str, ProductSettings]:
@@ -732,7 +702,13 @@ class Settings(_Section, frozen=True):
             self.run.max_clock_skew_s,
         )
 
-    def overridden(self, *, store_path: Path | None = None, nbb_base_url: str | None = None) -> Settings:
+    def overridden(
+        self,
+        *,
+        store_path: Path | None = None,
+        nbb_base_url: str | None = None,
+        kvk_base_url: str | None = None,
+    ) -> Settings:
         """The same settings for another store or another host (the demo, a rehearsal)."""
         changed = self
         if store_path is not None:
@@ -741,16 +717,15 @@ class Settings(_Section, frozen=True):
         if nbb_base_url is not None and changed.nbb is not None:
             nbb = msgspec.structs.replace(changed.nbb, base_url=nbb_base_url.rstrip("/"))
             changed = msgspec.structs.replace(changed, nbb=nbb)
+        if kvk_base_url is not None and changed.kvk is not None:
+            kvk = msgspec.structs.replace(changed.kvk, base_url=kvk_base_url.rstrip("/"))
+            changed = msgspec.structs.replace(changed, kvk=kvk)
         return changed
 
 
 # ------------------------------------------------------------------------------------------ loading
 
-_LATER = "not yet served by this version of filingd; remove it"
-NOT_SERVED: dict[str, str] = dict.fromkeys(
-    ("kvk",),
-    _LATER,
-)
+NOT_SERVED: dict[str, str] = {}  # sections that a later version will serve, each with a sentence about it
 _LARGEST_FILE_BYTES = 1024 * 1024
 
 

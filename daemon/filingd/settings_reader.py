@@ -215,6 +215,20 @@ def _improved_path(value: object) -> str:
     return text
 
 
+def _number_path(value: object) -> str:
+    text = _text(value, '"/v1/basisprofielen/{number}"')
+    if not re.fullmatch(r"/[A-Za-z0-9._~/-]*\{number\}[A-Za-z0-9._~/-]*", text):
+        raise _Wrong('expected a path with one {number} in it, such as "/v1/basisprofielen/{number}"')
+    return text
+
+
+def _search_path(value: object) -> str:
+    text = _text(value, '"/v2/zoeken"')
+    if not re.fullmatch(r"/[A-Za-z0-9._~/-]+", text):
+        raise _Wrong('expected a path, such as "/v2/zoeken"')
+    return text
+
+
 def _media_type(value: object) -> str:
     text = _text(value, '"application/x.zip+json"')
     if not re.fullmatch(r"[A-Za-z0-9.+-]+/[A-Za-z0-9.+-]+", text):
@@ -237,6 +251,8 @@ KINDS: Mapping[str, Callable[[object], Any]] = {
     "document_path": _document_path,
     "company_path": _company_path,
     "improved_path": _improved_path,
+    "number_path": _number_path,
+    "search_path": _search_path,
     "media_type": _media_type,
 }
 _WRITTEN: Mapping[str, Callable[[Any], str]] = {
@@ -352,7 +368,7 @@ class Reader:
             return None
         made = model(**values)
         for problem in getattr(made, "problems", tuple)():
-            self.problems.append(problem._replace(key=_join(at, problem.key)))
+            self.problems.append(problem._replace(key=f"{at}.{problem.key}" if at else problem.key))
         return made if len(self.problems) == before else None
 
     def _value(self, raw: Any, wanted: Any, at: str, default: Any) -> Any:

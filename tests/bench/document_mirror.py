@@ -138,7 +138,7 @@ async def mirror(base_url: str, root: Path, count: int, concurrency: int) -> dic
     clock, steps = SystemClock(), SilentSteps()
     log = open_status_log(root / "log" / "filingd.jsonl", clock.now, console="off")
     registry = DocumentRegistry(base_url, count, concurrency)
-    http = app.http_client(settings, app.keyring_of(settings))
+    http = app.http_client(settings, app.keyring_of(registry))
     app.locked_store(settings, clock)
     async with app.opened_store(settings, registry, steps, clock) as (store, manifest):
         await manifest.record(registry.plan(clock.now(), {}))

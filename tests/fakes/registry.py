@@ -239,6 +239,7 @@ class FakeCompanies:
     A card names the family of its reader, a list of `lib/streets/` everybody who lives in a street that is searched."""
 
     prefix = "lib/readers/"
+    knows_searches = True
     lead_prefixes: Sequence[str] = ("lib/readers/", "lib/streets/")
 
     def __init__(self) -> None:
@@ -262,6 +263,9 @@ class FakeCompanies:
         if not isinstance(table.get("street"), str):
             raise SearchError("street is missing; write the name of a street.")
         return ReaderSearch(table["street"])
+
+    def search_prefix(self, name: str) -> str | None:
+        return f"lib/streets/{name}/" if name in self.searches else None
 
     def named(self, facts: Mapping[str, Any]) -> Sequence[str]:
         return [*facts.get("names", ())]

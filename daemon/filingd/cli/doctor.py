@@ -103,7 +103,7 @@ def _examined(
 
     try:
         settings = load_settings(path)
-        keyring = app.keyring_of(settings)
+        keyring = app.keyring_of(app.registry_of(settings))
     except ConfigError as error:
         return [work.broken_configuration(path, error)], ExitCode.CONFIG
     findings = [

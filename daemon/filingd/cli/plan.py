@@ -78,7 +78,7 @@ def _companies(settings: Settings, registry: Registry, now: float) -> dict[str, 
     """The watchlists as they are, and what the manifest has of them."""
     from filingd import app
     from filingd.cli.followed import followed_companies
-    from filingd.cli.watch import remarks_on_companies
+    from filingd.cli.watch_look import remarks_on_companies
 
     readings = [reading for folder in app.watched_by(settings, registry) if (reading := folder.look())]
     followed = sum(len(reading.watched) for reading in readings)

@@ -331,10 +331,8 @@ def _alarm_lines(report: StatusReport) -> Iterator[str]:
 
 
 def _why_no_days(settings: Settings, report: StatusReport) -> list[str]:
-    if settings.nbb is None:
-        return ["No registry is configured: there is nothing to mirror. Write an [nbb] section."]
-    if not settings.nbb.families:
-        return ["No product of days is subscribed: companies of watchlists are followed, and nothing else."]
+    if settings.nbb is None or not settings.nbb.families:
+        return ["No publication days are mirrored: what lists and searches name is followed, and nothing else."]
     return report.remarks or ["No wanted publication day is as late as --since."]
 
 

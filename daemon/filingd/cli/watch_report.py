@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from filingd.cli.schemas import markdown_of, schema_of
 from filingd.cli.schemas import says as _says
@@ -45,6 +45,13 @@ class AnswerReport(Struct, frozen=True):
     ]
     next_at: Annotated[float | None, _says("when it is asked next; null: not scheduled")]
     reason: Annotated[str | None, _says("why it waits, or is what it is")]
+    facts: Annotated[
+        dict[str, Any],
+        _says(
+            "what the stored answer says of itself, such as `non_mailing` (the address may not be used for unsolicited post), "
+            "`shielded` and `api_version`"
+        ),
+    ] = field(default_factory=dict)
 
 
 class CompanyReport(Struct, frozen=True):
@@ -61,6 +68,7 @@ class CompanyReport(Struct, frozen=True):
     documents_unavailable: Annotated[
         int, _says("documents that were asked for and that the registry does not have")
     ]
+    registry: Annotated[str, _says("its registry, such as nbb")] = ""
 
 
 class ListReport(Struct, frozen=True):
@@ -73,6 +81,24 @@ class ListReport(Struct, frozen=True):
     documents: Annotated[list[str], _says("the kinds of documents that are wanted")]
     latest: Annotated[int, _says("of how many exercises; 0: of all")]
     improved: Annotated[bool, _says("whether improved data are wanted, too")]
+    registry: Annotated[str, _says("its registry, such as nbb")] = ""
+    terms: Annotated[list[str], _says("on what terms its companies are followed, in words")] = field(
+        default_factory=list
+    )
+
+
+class SearchReport(Struct, frozen=True):
+    """One saved search. A query with more hits than the registry shows is split into cells."""
+
+    name: Annotated[str, _says("its name")]
+    registry: Annotated[str, _says("its registry")]
+    path: Annotated[str, _says("its file")]
+    search: Annotated[list[str], _says("what is searched for, in words")]
+    terms: Annotated[list[str], _says("on what terms the companies are followed that it finds, in words")]
+    cells: Annotated[int, _says("cells that are known; 0 before it was asked for the first time")]
+    sealed: Annotated[int, _says("of these, cells all of whose hits are held")]
+    open: Annotated[list[str], _says("the others, each with the reason")]
+    companies: Annotated[int, _says("companies that it found, each counted once")]
 
 
 class WatchReport(Struct, frozen=True):
@@ -85,6 +111,7 @@ class WatchReport(Struct, frozen=True):
     more: Annotated[bool, _says("whether there are more")]
     problems: Annotated[list[str], _says("lines and files that cannot be used")]
     remarks: Annotated[list[str], _says("what else to know, such as a subscription that is missing")]
+    searches: Annotated[list[SearchReport], _says("the saved searches")] = field(default_factory=list)
 
 
 def schema() -> dict[str, Any]:

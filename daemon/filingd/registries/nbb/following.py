@@ -76,7 +76,11 @@ class Companies:
     def number_of(self, key: str) -> str:
         return companies.number_of(key)
 
+    knows_searches = False
     lead_prefixes: Sequence[str] = ()
+
+    def search_prefix(self, name: str) -> str | None:  # noqa: ARG002 - there are none
+        return None
 
     def follow(self, watched: Mapping[str, NbbTerms], searches: object = None) -> None:  # noqa: ARG002 - there are none
         self._watched = watched
