@@ -157,7 +157,7 @@ def test_the_profile_of_the_test_environment_is_ready() -> None:
     assert settings.nbb is None
     assert settings.kvk is not None
     assert settings.kvk.base_url == "https://api.kvk.nl/test/api"
-    assert settings.key_references == {"kvk/test": (f"file:{CONFIG / 'kvk-test.key'}",)}
+    assert settings.key_references == {"kvk/test": ("public:kvk-test",)}
     assert settings.kvk.watchlists == CONFIG / "kvk-test-watchlists"
 
 

@@ -25,6 +25,9 @@ from filingd.core.limits import LaneState, restarted
 from filingd.core.model import FlowLimits, LaneSpec, ZipLimits
 from filingd.core.redaction import redact_text
 from filingd.engine.joined import JoinedRegistry
+from filingd.registries.kvk.operations import DEFAULT_PATHS, PUBLIC_TEST_KEY
+from filingd.registries.kvk.registry import KvkRegistry
+from filingd.registries.kvk.rules import KvkAccount, KvkRules
 from filingd.registries.nbb.registry import NbbRegistry
 from filingd.registries.nbb.routes import AUTHENTIC_QUERY, DEFAULT_OPERATIONS, IMPROVED, Operation
 from filingd.registries.nbb.rules import NbbRules
@@ -80,8 +83,10 @@ if TYPE_CHECKING:
         Watchlists,
     )
     from filingd.settings import NbbSettings, ProductSettings, Settings
+    from filingd.settings_kvk import KvkSettings
 
 _LOCK_LOOK_S = 0.25
+MICROEUR_PER_EUR = 1_000_000
 KILL_VARIABLE = "FILINGD_KILL_AT"  # a crash rehearsal; see adapters.steps
 
 
@@ -125,10 +130,46 @@ def _nbb_registry(settings: Settings) -> Registry | None:
     )
 
 
+def _kvk_registry(settings: Settings) -> Registry | None:
+    return None if settings.kvk is None else KvkRegistry(kvk_rules(settings.kvk))
+
+
 # One line for each registry. What makes one says None where it is not configured.
 REGISTRIES: dict[str, Callable[[Settings], Registry | None]] = {
     "nbb": _nbb_registry,
+    "kvk": _kvk_registry,
 }
+
+
+def kvk_rules(kvk: KvkSettings) -> KvkRules:
+    """The operator's settings as the registry's rules."""
+    accounts = [
+        KvkAccount(
+            name,
+            each.key,
+            each.calls_per_month,
+            round(each.budget_per_month_eur * MICROEUR_PER_EUR),
+            round(each.price_per_call_eur * MICROEUR_PER_EUR),
+            each.spread,
+        )
+        for name, each in kvk.keys.items()
+    ]
+    return KvkRules(
+        kvk.base_url,
+        tuple(accounts),
+        zone=kvk.timezone,
+        calls_per_s=kvk.calls_per_second,
+        burst=kvk.burst,
+        concurrency=kvk.concurrency,
+        paths={**DEFAULT_PATHS, **kvk.paths.by_part},
+        not_processed_interval_s=kvk.not_processed_interval_s,
+        unavailable_interval_s=kvk.unavailable_interval_s,
+        tombstone_interval_s=kvk.tombstone_interval_s,
+        unknown_code_interval_s=kvk.unknown_code_interval_s,
+        unknown_code_tries=kvk.unknown_code_tries,
+        all_404_run=kvk.most_not_found_in_a_row,
+        keep_versions_of_shielded=kvk.keep_versions_of_shielded,
+    )
 
 
 def nbb_rules(settings: Settings, nbb: NbbSettings) -> list[NbbRules]:
@@ -250,11 +291,15 @@ def flow_limits(settings: Settings) -> FlowLimits:
     )
 
 
+# Keys that registries print for everybody; they open nothing but test environments (KVK reference, section 3).
+PUBLIC_KEYS: Mapping[str, str] = {"kvk-test": PUBLIC_TEST_KEY}
+
+
 def keyring_of(registry: Registry) -> Keyring:
     """The keys of all lanes, each once."""
     from filingd.adapters.secrets import Keyring
 
-    return Keyring(list(dict.fromkeys(name for lane in registry.lanes() for name in lane.key_names)))
+    return Keyring([name for lane in registry.lanes() for name in lane.key_names], published=PUBLIC_KEYS)
 
 
 def http_client(settings: Settings, keyring: Keyring) -> HttpClient:
@@ -599,7 +644,13 @@ def watched_by(settings: Settings, registry: Registry) -> Sequence[WatchlistFold
     from filingd.adapters.watchlists import WatchlistFolder
 
     return [
-        WatchlistFolder(where.path, where.terms, companies.plain_number, where.default)
+        WatchlistFolder(
+            where.path,
+            where.terms,
+            companies.plain_number,
+            where.default,
+            companies.search_of if companies.knows_searches else None,
+        )
         for companies in registry.companies
         if (where := settings.watchlists[companies.prefix.partition("/")[0]])
     ]

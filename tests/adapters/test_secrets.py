@@ -253,3 +253,11 @@ def test_a_pipe_in_place_of_a_key_file_is_refused_at_once_and_not_read_from(
         assert os.read(reader, 100) == KEY.encode(), "what somebody else waits for is still there"
         os.close(reader)
         os.close(writer)
+
+
+def test_a_key_that_a_registry_gives_to_everybody_has_a_name() -> None:
+    ring = Keyring(["public:library"], {}, {"library": KEY})
+    assert ring.value("public:library") == KEY
+    assert ring.values() == {KEY}, "it is taken out of texts like any other"
+    (problem,) = Keyring(["public:museum"], {}, {"library": KEY}).problems().values()
+    assert "There are: public:library." in problem

@@ -1,7 +1,7 @@
 """Keys: read from where the configuration says they are, held in memory, never printed.
 
 A reference is `credential:NAME` (a file of that name in the folder systemd names in $CREDENTIALS_DIRECTORY),
-`env:NAME` or `file:PATH`. The text of a reference may be shown to anybody; the key behind it to nobody.
+`env:NAME`, `file:PATH`, or `public:NAME` for one that a registry gives to everybody. The text of a reference may be shown to anybody; the key behind it to nobody.
 """
 
 from __future__ import annotations
@@ -36,9 +36,16 @@ class Keyring:
     them off the event loop. `value` and `values` only look up.
     """
 
-    __slots__ = ("_environment", "_keys", "_looks", "_problems", "_references", "_seen")
+    __slots__ = ("_environment", "_keys", "_looks", "_problems", "_published", "_references", "_seen")
 
-    def __init__(self, references: Iterable[str], environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        references: Iterable[str],
+        environment: Mapping[str, str] | None = None,
+        published: Mapping[str, str] | None = None,
+    ) -> None:
+        """`published` has the keys that registries give to everybody, by name."""
+        self._published = published or {}
         self._references = tuple(dict.fromkeys(references))
         self._environment = os.environ if environment is None else environment
         self._keys: dict[str, str] = {}
@@ -79,7 +86,7 @@ class Keyring:
         keys, problems = dict(self._keys), {}
         for reference in self._references:
             try:
-                keys[reference] = read_key(reference, self._environment)
+                keys[reference] = read_key(reference, self._environment, self._published)
             except KeyUnreadableError as error:
                 problems[reference] = str(error)
         changed = frozenset(reference for reference in keys if keys[reference] != self._keys.get(reference))
@@ -124,7 +131,9 @@ def _look_at(path: Path | None) -> _Look | None:
     return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
 
-def read_key(reference: str, environment: Mapping[str, str]) -> str:
+def read_key(
+    reference: str, environment: Mapping[str, str], published: Mapping[str, str] | None = None
+) -> str:
     """The key behind one reference, without surrounding white space.
 
     Raises:
@@ -137,7 +146,16 @@ def read_key(reference: str, environment: Mapping[str, str]) -> str:
         return _checked(_from_file(Path(name), reference, private=True), reference)
     if source == "credential":
         return _checked(_from_credential(name, reference, environment), reference)
+    if source == "public":
+        return _from_published(name, published or {})
     raise KeyUnreadableError('A reference to a key starts with "credential:", "env:" or "file:".')
+
+
+def _from_published(name: str, published: Mapping[str, str]) -> str:
+    if name not in published:
+        known = ", ".join(f"public:{each}" for each in published) or "none"
+        raise KeyUnreadableError(f"public:{name}: there is no such public key. There are: {known}.")
+    return published[name]
 
 
 def _from_environment(name: str, environment: Mapping[str, str]) -> str:

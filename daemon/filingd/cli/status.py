@@ -332,7 +332,9 @@ def _alarm_lines(report: StatusReport) -> Iterator[str]:
 
 def _why_no_days(settings: Settings, report: StatusReport) -> list[str]:
     if settings.nbb is None or not settings.nbb.families:
-        return ["No publication days are mirrored: what lists and searches name is followed, and nothing else."]
+        return [
+            "No publication days are mirrored: what lists and searches name is followed, and nothing else."
+        ]
     return report.remarks or ["No wanted publication day is as late as --since."]
 
 
