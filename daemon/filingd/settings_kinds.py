@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 _DURATION_SCHEMA = {"type": "string", "pattern": r"^\s*(\d+(\.\d+)?\s*(ms|s|min|h|d)\s*)+$"}
 _SIZE_SCHEMA = {"type": "string", "pattern": r"^\s*\d+(\.\d+)?\s*([kKmMgGtT][iI]?)?[bB]\s*$"}
-_KEY_SCHEMA = {"pattern": r"^(credential:[A-Za-z0-9._-]+|env:[A-Za-z_][A-Za-z0-9_]*|file:.+|public:[a-z0-9-]+)$"}
+_KEY_SCHEMA = {
+    "pattern": r"^(credential:[A-Za-z0-9._-]+|env:[A-Za-z_][A-Za-z0-9_]*|file:.+|public:[a-z0-9-]+)$"
+}
 
 _TEN_YEARS_S = 10 * 366 * 24 * 3600.0
 _PEBIBYTE = 1024**5

@@ -36,8 +36,8 @@ class KvkKeySettings(Section, frozen=True, kw_only=True):
     key: Annotated[
         KeyReference,
         says(
-            'Where the key is: "credential:NAME", "env:NAME" or "file:PATH", never the key itself. "public:kvk-test" is the key that '
-            "KVK prints for everybody; it opens the test environment alone."
+            'Where the key is: "credential:NAME", "env:NAME" or "file:PATH", never the key itself. "public:kvk-test" is the key '
+            "that KVK prints for everybody; it opens the test environment alone."
         ),
     ]
     budget_per_month_eur: Annotated[

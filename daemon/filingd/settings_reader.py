@@ -146,7 +146,9 @@ class _Secret(_Wrong):
     """As `_Wrong`, and the value must not be shown."""
 
 
-_REFERENCE = re.compile(r"(credential:[A-Za-z0-9._-]+|env:[A-Za-z_][A-Za-z0-9_]*|file:.+|public:[a-z0-9-]+)", re.ASCII)
+_REFERENCE = re.compile(
+    r"(credential:[A-Za-z0-9._-]+|env:[A-Za-z_][A-Za-z0-9_]*|file:.+|public:[a-z0-9-]+)", re.ASCII
+)
 _HOW_TO_REFER = (
     'a key never stands in this file; write where it is: "credential:NAME" (a systemd credential), '
     '"env:NAME" or "file:PATH"'

@@ -1,7 +1,8 @@
 """Keys: read from where the configuration says they are, held in memory, never printed.
 
-A reference is `credential:NAME` (a file of that name in the folder systemd names in $CREDENTIALS_DIRECTORY),
-`env:NAME`, `file:PATH`, or `public:NAME` for one that a registry gives to everybody. The text of a reference may be shown to anybody; the key behind it to nobody.
+A reference is `credential:NAME` (a file of that name in the folder systemd names in $CREDENTIALS_DIRECTORY), `env:NAME`,
+`file:PATH`, or `public:NAME` for one that a registry gives to everybody. The text of a reference may be shown to anybody; the
+key behind it to nobody.
 """
 
 from __future__ import annotations

@@ -64,6 +64,10 @@ class SearchLine:
             for name, one in saved.items()
         }
 
+    def folder_of(self, name: str) -> str | None:
+        """The folder of a search that is wanted, by the name of its list."""
+        return next((folder for folder in self._wanted or {} if searches.name_of(folder) == name), None)
+
     def wanted(self, key: str) -> Wanted | None:
         """The search an item or a group belongs to, if it is wanted."""
         return (self._wanted or {}).get(searches.folder_of(key))

@@ -26,6 +26,7 @@ class Companies:
     """See `ports.Companies`. There are no documents beside the profiles."""
 
     prefix = f"{profiles.PREFIX}/"
+    knows_searches = True
     lead_prefixes: Sequence[str] = (prefix, f"{searches.PREFIX}/")
 
     def __init__(self, rules: KvkRules, search_line: SearchLine) -> None:
@@ -51,6 +52,10 @@ class Companies:
         self._watched = watched
         if searches is not None:
             self._search_line.follow(searches)
+
+    def search_prefix(self, name: str) -> str | None:
+        folder = self._search_line.folder_of(name)
+        return None if folder is None else f"{searches.PREFIX}/{folder}/"
 
     def search_of(self, table: Mapping[str, Any]) -> KvkSearch:
         return searches.search_of(table)

@@ -8,6 +8,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 KEY_HEADER = "apikey"  # section 3
+# What KVK prints for everybody; the test environment takes it, and nothing else does (section 3).
+PUBLIC_TEST_KEY = "l7xx1f2691f2520d487b902f4e0b57a0b197"
 API_VERSION_HEADER = "api-version"
 ACCEPT = "application/json"
 
