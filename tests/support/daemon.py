@@ -20,6 +20,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+from support import kvk
+from support.sandbox import KVK_KEYS
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from types import TracebackType
@@ -133,15 +136,17 @@ class DaemonConfig:
 
     def environment(self) -> dict[str, str]:
         """What the process needs in its environment, keys included."""
-        return {
+        of_nbb = {
             self._variable(name, slot): key
             for name in self.products
             for slot, key in enumerate(self.keys[name])
         }
+        return of_nbb | (kvk.environment() if "kvk" in self.changes else {})
 
     def secrets(self) -> list[str]:
         """Every key that must never be seen anywhere."""
-        return [key for name in self.products for key in self.keys[name]]
+        of_kvk = KVK_KEYS.values() if "kvk" in self.changes else ()
+        return [*(key for name in self.products for key in self.keys[name]), *of_kvk]
 
     def text(self) -> str:
         """The configuration as TOML."""
