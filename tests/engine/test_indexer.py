@@ -298,3 +298,19 @@ async def test_a_defect_in_what_only_follows_is_told_and_ends_nothing() -> None:
     await rig.run(Until.SEALED)
     assert rig.log.of(events.ALARM_RAISED, kind="defect")
     rig.check_agreement()
+
+
+async def test_what_happens_while_it_follows_is_no_reason_to_begin_anew() -> None:
+    rig = EngineRig(FakeRegistry(shelves=3), lambda _: Reply(200, book(TITLE)))
+    feed = rig.manifest.feed
+
+    async def meanwhile_another(after: int, limit: int) -> Sequence[FeedEvent]:
+        head = await rig.manifest.feed_head()
+        if head < 50:
+            rig.manifest.kept_feed.append(FeedEvent(head + 1, 0.0, FeedKind.SEALED, "lib/shelf-1"))
+        return await feed(after, limit)
+
+    rig.manifest.feed = meanwhile_another  # type: ignore[method-assign]
+    await rig.run()
+    assert await rig.manifest.feed_head() >= 50
+    assert rig.log.of(events.CATALOGUE_BEGUN_ANEW) == []

@@ -156,6 +156,7 @@ class Indexer:
             if found:
                 await self._take(catalogue, found)
                 after = found[-1].seq
+                head = max(head, after)
                 await catalogue.note_followed(after)
             self._after, self._is_in_trouble, self._trouble_told_s = after, False, None
             if not found and not await self._followed_up(catalogue):

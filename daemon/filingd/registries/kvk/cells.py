@@ -19,7 +19,7 @@ from filingd.registries.kvk.profiles import stored
 from filingd.registries.kvk.requests import MOST_PAGES, MOST_ROWS, ROWS_PER_PAGE
 from filingd.registries.kvk.searches import KvkSearch
 from filingd.registries.kvk.terms import KvkTerms
-from filingd.registries.kvk.upkeep import NOT_WANTED, RANK_SEARCH, dropped, kept_up
+from filingd.registries.kvk.upkeep import LOOK_AGAIN_S, NOT_WANTED, RANK_SEARCH, dropped, kept_up
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -100,13 +100,13 @@ class SearchLine:
 
     # ------------------------------------------------------------------ asking
 
-    def request(self, item: Item, now: float) -> Attempt | Deferral:  # noqa: ARG002 - one shape for all lines
+    def request(self, item: Item, now: float) -> Attempt | Deferral:
         wanted = self.wanted(item.key)
         if searches.folder_of(item.key) in self._stopped:
             return Deferral(PARAMETER_REFUSED, item.lane, None)
         parameters = wanted.search.narrowed(searches.cell_in(item.key)) if wanted else None
         if wanted is None or parameters is None:
-            return Deferral(NOT_WANTED, item.lane, None)
+            return Deferral(NOT_WANTED, item.lane, now + LOOK_AGAIN_S)
         return requests.search(self._rules, wanted.lane, parameters, _page_of(item.key), is_cell=True)
 
     def interpret(self, item: Item, answer: Answer, now: float) -> Verdict:

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from filingd.registries.kvk.searches import KvkSearch
     from filingd.registries.kvk.terms import KvkTerms, PartTerms
 
-_SHARE_FOR_NEW = 0.5  # of all calls, for numbers that are new: the rest goes to what is asked for again
-
 
 class Companies:
     """See `ports.Companies`. There are no documents beside the profiles."""
@@ -92,7 +90,11 @@ class Companies:
         return [terms for terms in wanted if terms is not None]
 
     def plan(
-        self, numbers: Sequence[str], known: Mapping[str, Item], now: float, ahead: int = 0
+        self,
+        numbers: Sequence[str],
+        known: Mapping[str, Item],
+        now: float,
+        ahead: int = 0,  # noqa: ARG002 - whoever is new comes when it is his turn; nothing else waits behind them
     ) -> Sequence[Change]:
         changes: list[Change | None] = []
         wanted: set[str] = set()
@@ -100,20 +102,15 @@ class Companies:
             for terms in self._parts(number):
                 key = profiles.key_for(number, terms.part)
                 wanted.add(key)
-                change = self._planned(key, terms, known.get(key), now, ahead)
-                ahead += change is not None and change.before is None
-                changes.append(change)
+                changes.append(self._planned(key, terms, known.get(key), now))
         unwanted = (known[key] for key in sorted(known.keys() - wanted))
         return [*(change for change in changes if change is not None), *dropped(unwanted)]
 
-    def _planned(
-        self, key: str, terms: PartTerms, known: Item | None, now: float, ahead: int
-    ) -> Change | None:
+    def _planned(self, key: str, terms: PartTerms, known: Item | None, now: float) -> Change | None:
         lane = profiles.lane_of(self._rules, terms)
         if known is not None:
             return kept_up(known, lane, RANK_NUMBER, terms.interval_s, now)
-        due_at = now + ahead / (self._rules.calls_per_s * _SHARE_FOR_NEW)
-        return Change(None, Item(key, lane, State.DUE, RANK_NUMBER, due_at))
+        return Change(None, Item(key, lane, State.DUE, RANK_NUMBER, now))
 
     # ------------------------------------------------------------------ documents: none
 

@@ -20,7 +20,7 @@ from filingd.registries.kvk.operations import (
     VESTIGINGSPROFIEL,
     ZOEKEN,
 )
-from filingd.registries.kvk.upkeep import NOT_WANTED
+from filingd.registries.kvk.upkeep import LOOK_AGAIN_S, NOT_WANTED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -78,11 +78,11 @@ class NumberLine:
         self._memory = memory
         self._terms_of = terms_of
 
-    def request(self, item: Item, now: float) -> Attempt | Deferral:  # noqa: ARG002 - one shape for all lines
+    def request(self, item: Item, now: float) -> Attempt | Deferral:
         number, part = number_of(item.key), leaf_of(item.key)
         terms = self._terms_of(number, part)
         if terms is None:
-            return Deferral(NOT_WANTED, item.lane, None)
+            return Deferral(NOT_WANTED, item.lane, now + LOOK_AGAIN_S)
         lane = self._rules.lane_name(terms.account, PRODUCT_OF_PART[part])
         if part == ZOEKEN:
             return requests.search(self._rules, lane, [("rsin", number)], 1, is_cell=False)

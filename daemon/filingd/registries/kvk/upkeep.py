@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from filingd.core.model import Item
 
 NOT_WANTED = "not_wanted"
+# Whether something is wanted is known once the lists were read: until then, and until it is taken off the schedule, it waits.
+LOOK_AGAIN_S = 5.0
 RANK_SEARCH = 40_000_000  # what is free, and tells which numbers there are
 RANK_NUMBER = 40_000_001
 _KEPT_STATES = HOLDING_STATES | EMPTY_STATES
