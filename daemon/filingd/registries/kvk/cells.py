@@ -190,6 +190,7 @@ class _Cell:
         self._holdings = {int(leaf): holding for leaf, holding in holdings.items()}
         self._now = now
         self._total = self._newest_total()
+        self._pages = range(1, min(max(-(-self._total // ROWS_PER_PAGE), 1), MOST_PAGES) + 1)
 
     def judged(self, supplements: Mapping[str, Item]) -> Judgement:
         if any(_is_refused(holding.item) for holding in self._holdings.values()):
@@ -233,19 +234,20 @@ class _Cell:
     # ------------------------------------------------------------------ all pages
 
     def _collected(self) -> Judgement:
-        pages = range(1, max(-(-self._total // ROWS_PER_PAGE), 1) + 1)
-        missing = [page for page in pages if not self._is_there(page)]
-        left = [page for page in pages if not self._is_settled(page)]
+        missing = [page for page in self._pages if not self._is_there(page)]
+        left = [page for page in self._pages if not self._is_settled(page)]
         wants = tuple(self._item(self._key(page)) for page in missing)
         if left:
             reasons = tuple(self._told_state(page) for page in left)
             return Judgement(reasons, self.facts(), wants=wants)
-        count = self._counted(pages).total() + self._left_out(pages)
+        count = self._counted().total() + self._left_out()
         if count == self._total:
             return Judgement((), self.facts())
         reason = f"{count} rows are there, totaal says {self._total}: pages may have shifted, and are fetched again"
         at = self._next_look_at()
-        return Judgement((reason,), self.facts(), refetch=tuple((self._key(page), at) for page in pages))
+        return Judgement(
+            (reason,), self.facts(), refetch=tuple((self._key(page), at) for page in self._pages)
+        )
 
     def _next_look_at(self) -> float:
         """Soon at first; the longer nothing has changed, the later."""
@@ -273,21 +275,19 @@ class _Cell:
         found = (self._holdings[page] for page in pages if page in self._holdings)
         return [one for one in found if one.item.state in HOLDING_STATES and not _is_nothing(one.item)]
 
-    def _counted(self, pages: Iterable[int] = range(1, MOST_PAGES + 1)) -> Counter[tuple[str, ...]]:
+    def _counted(self) -> Counter[tuple[str, ...]]:
         """The rows of all pages. One that stands on several pages has shifted and counts once; one that stands several times
         on one page is there as often."""
         counted: Counter[tuple[str, ...]] = Counter()
-        for holding in self._held(pages):
-            facts = holding.version.facts if holding.version is not None else {}
+        for facts in self._facts_of_pages():
             counted |= Counter(map(tuple, facts.get("rows", ())))
         return counted
 
-    def _left_out(self, pages: Iterable[int]) -> int:
-        return sum(
-            int(holding.version.facts.get("left_out", 0))
-            for holding in self._held(pages)
-            if holding.version is not None
-        )
+    def _left_out(self) -> int:
+        return sum(int(facts.get("left_out", 0)) for facts in self._facts_of_pages())
+
+    def _facts_of_pages(self) -> Sequence[Mapping[str, Any]]:
+        return [one.version.facts for one in self._held(self._pages) if one.version is not None]
 
     def _is_there(self, page: int) -> bool:
         return page in self._holdings and self._holdings[page].item.state is not State.ABSENT

@@ -159,9 +159,11 @@ def _refresh_interval_s(table: Mapping[str, Any]) -> float | None:
 
 def _axes(table: Mapping[str, Any], parameters: Parameters) -> Iterable[Axis]:
     names = table.get(_SPLIT, [])
-    known = ", ".join(_VALUES_OF)
-    if not isinstance(names, list) or any(name not in _VALUES_OF for name in names):
-        raise bad(_SPLIT, names, f"Write a list of some of {known}, in the order in which to split.")
+    known = list(_VALUES_OF)
+    if not isinstance(names, list) or any(name not in known for name in names):
+        raise bad(
+            _SPLIT, names, f"Write a list of some of {', '.join(known)}, in the order in which to split."
+        )
     if len(set(names)) < len(names):
         raise bad(_SPLIT, names, "One of them stands there twice; remove one.")
     for field in sorted(_VALUE_FIELDS & table.keys()):
