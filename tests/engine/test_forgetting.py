@@ -196,6 +196,25 @@ async def test_a_first_body_is_scrubbed_before_it_has_its_name_and_what_it_teach
     assert buried < rig.steps.seen.index("body.renamed")
 
 
+async def test_a_document_teaches_before_it_has_its_name_as_a_zip_does() -> None:
+    rig = EngineRig(respond=lambda _: Reply(200, b'["book-7 and book-9 are by author-x"]'))
+    rig.registry.is_documents = True
+    await rig.forgetter.bury([AUTHOR])
+    rig.manifest.rows[KEY] = stored_row(b"", state=State.DUE, version=0, due_at=0.0)
+    await rig.attempt(size_bytes=None, sha256=None)
+    assert rig.manifest.kept_tombstones.keys() == {"author-x", "book-7", "book-9"}
+
+
+async def test_a_document_that_turns_out_to_be_of_what_is_forgotten_is_not_kept() -> None:
+    rig = EngineRig(respond=lambda _: Reply(200, b'["book-7 is by author-x"]'))
+    rig.registry.is_documents = True
+    await rig.forgetter.bury([AUTHOR])
+    await rig.attempt(ALONE, version=0, size_bytes=None, sha256=None)
+    assert rig.store.published == {}
+    row = rig.manifest.rows[ALONE]
+    assert (row.state, row.reason, row.due_at) == (State.ABSENT, "forgotten", None)
+
+
 async def test_a_refused_body_with_a_trace_is_not_kept(rig: EngineRig) -> None:
     await rig.forgetter.bury([BOOK])
     rig.registry.verdicts[KEY] = [Failed("zip_bad_crc", 60.0, quarantine=True)]

@@ -198,8 +198,8 @@ class FakeRegistry:
         return key.split("/")[1] in forgotten.references
 
     def scrub(self, key: str, forgotten: Forgotten) -> Scrub | None:
-        is_of_one_book = key.startswith("lib/book-")
-        return None if is_of_one_book or forgotten == NOTHING_FORGOTTEN else FakeScrub(forgotten)
+        is_told_by_its_key = key.startswith("lib/book-") and not (self.is_documents and forgotten.enterprises)
+        return None if is_told_by_its_key or forgotten == NOTHING_FORGOTTEN else FakeScrub(forgotten)
 
     def recheck_at(self, item: Item, after_at: float) -> float | None:
         return after_at + RECHECK_S
@@ -344,6 +344,8 @@ class FakeScrub:
 
     def document(self, data: bytes) -> bytes | None:
         text = data.decode("utf-8", "replace")
+        if any(author in text for author in self._forgotten.enterprises):
+            self.found |= set(re.findall(r"book-\d+", text)) - self._forgotten.references
         lacking = redacted(text, self._forgotten)
         return None if lacking == text else lacking.encode()
 

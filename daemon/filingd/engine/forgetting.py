@@ -154,7 +154,9 @@ class Forgetter:
         if scrub is None or body is None:
             return fetched
         if fetched.staged is None:
-            return self._scrubbed_document(key, fetched, scrub)
+            left = self._scrubbed_document(key, fetched, scrub)
+            await self.bury_found(scrub.found)
+            return left
         taken = await fetched.staged.scrub(scrub)
         await self.bury_found(
             scrub.found

@@ -264,6 +264,8 @@ class Worker:
             verdict = Absent(FORGOTTEN_REASON)
         elif isinstance(verdict, Stored) and self.forgetter is not None:
             fetched = await self.forgetter.scrubbed(made.item.key, fetched)
+            if self._is_forgotten(made.item):  # what came says that it is
+                verdict = Absent(FORGOTTEN_REASON)
         is_first = made.item.version == 0
         if fetched.document is not None and isinstance(verdict, Stored) and is_first:
             await self.desk.take(Handed(made, fetched, verdict))
