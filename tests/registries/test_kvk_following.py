@@ -26,6 +26,7 @@ from filingd.registries.kvk import searches
 from filingd.registries.kvk.operations import DEFAULT_PATHS, PARTS, PARTS_OF_COMPANY
 from filingd.registries.kvk.searches import search_of
 from filingd.registries.kvk.terms import KvkTerms
+from filingd.registries.kvk.upkeep import LOOK_AGAIN_S, RANK_NUMBER
 from registries.kvk_cases import (
     BRANCH,
     COMPANY,
@@ -123,10 +124,11 @@ def test_a_path_may_be_another() -> None:
     assert asked(of, item()).url == f"https://a.invalid/api/v9/{COMPANY}/basis"
 
 
-def test_what_nobody_wants_is_not_asked_for() -> None:
+def test_what_nobody_wants_is_not_asked_for_and_waits_until_it_is_taken_off_the_schedule() -> None:
     of = registry({COMPANY: BASIC})
     for wanted in (item("eigenaar"), item("basisprofiel", OTHER_COMPANY), item("zoeken", RSIN)):
-        assert of.request(wanted, NOW) == Deferral("not_wanted", "kvk/main/basisprofiel", None)
+        expected = Deferral("not_wanted", "kvk/main/basisprofiel", NOW + LOOK_AGAIN_S)
+        assert of.request(wanted, NOW) == expected
         assert of.recheck_at(wanted, NOW) is None
 
 
@@ -141,12 +143,17 @@ def test_planning_makes_what_is_wanted_and_planning_twice_changes_nothing() -> N
     assert companies.plan(LISTED, items, NOW + 1) == []
 
 
-def test_new_items_come_one_after_the_other_at_half_the_rate() -> None:
-    companies = companies_of()
-    whole = [change.item.due_at or 0.0 for change in companies.plan(LISTED, {}, NOW)]
-    rest = [change.item.due_at or 0.0 for change in companies.plan(LISTED[1:], {}, NOW, 5)]
-    assert whole == [pytest.approx(NOW + 0.2 * n) for n in range(7)]
-    assert whole[5:] == rest
+def test_new_items_are_due_at_once_and_pass_nobody_who_waits_longer() -> None:
+    companies = companies_of({COMPANY: BASIC, OTHER_COMPANY: BASIC})
+    changes = companies.plan([COMPANY, OTHER_COMPANY], {}, NOW, 1000)
+    assert {change.item.due_at for change in changes} == {NOW}
+    assert {change.item.priority for change in changes} == {RANK_NUMBER}
+    waiting = Item(
+        f"kvk/numbers/{BRANCH}/vestigingsprofiel", "a", State.STORED, due_at=NOW - 1, stored_at=NOW - DAY_S
+    )
+    companies.follow({BRANCH: EVERYTHING})
+    (kept,) = companies.plan([BRANCH], {waiting.key: waiting}, NOW)
+    assert (kept.item.priority, kept.item.due_at) == (RANK_NUMBER, NOW - 1)
 
 
 def test_a_part_that_two_lists_want_is_one_item_and_as_often_as_either_wants_it() -> None:
