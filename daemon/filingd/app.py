@@ -405,7 +405,7 @@ async def build_engine(  # noqa: PLR0915 - one list of parts, in the order in wh
         log,
         RequestIds(),
     )
-    rescue = Rescue(registry, store, manifest, clock, log, unsealer, changed)
+    rescue = Rescue(registry, store, manifest, clock, log, unsealer, changed, steps)
     worker.adopt = rescue.settle
     rescue.heed(forgetter)
     reconciler.is_in_flux = lambda: not forgetter.is_idle
@@ -905,7 +905,7 @@ async def opened_for_forgetting(
             indexer = Indexer(registry, store, manifest, opens, clock, log)
             indexer.bury = forgetter.bury_found
             forgetter.keep_clean(indexer)
-        rescue = Rescue(registry, store, manifest, clock, log, unsealer, touched.update)
+        rescue = Rescue(registry, store, manifest, clock, log, unsealer, touched.update, steps)
         rescue.heed(forgetter)
         if not is_dry:
             await forgetter.load()

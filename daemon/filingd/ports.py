@@ -431,6 +431,10 @@ class Manifest(Protocol):
         """Remove the rows of all bodies of an item that holds none any more."""
         ...
 
+    async def drop_older(self, key: str, number: int) -> None:
+        """Remove the rows of all bodies of an item below this number, and tell it in the feed if there were any."""
+        ...
+
     async def changed_elsewhere(self) -> bool:
         """Whether another process wrote to the manifest since the last call."""
         ...

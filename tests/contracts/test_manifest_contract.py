@@ -579,6 +579,22 @@ async def test_rows_of_bodies_are_dropped_for_one_item_alone(manifest: Manifest)
     assert len(await manifest.versions(f"{DAY}/pdf")) == 1
 
 
+async def test_rows_of_older_bodies_are_dropped_and_told_once(manifest: Manifest) -> None:
+    for key in (f"{DAY}/json", f"{DAY}/pdf"):
+        await plan(manifest, an_item(key))
+        for number in (1, 2, 3):
+            await store(manifest, key, number, due_at=NOW if number < 3 else None)
+    head = await manifest.feed_head()
+    for _ in range(2):
+        await manifest.drop_older(f"{DAY}/json", 3)
+    assert [version.number for version in await manifest.versions(f"{DAY}/json")] == [3]
+    assert len(await manifest.versions(f"{DAY}/pdf")) == 3
+    found = await manifest.feed(head, 99)
+    assert [(event.kind, event.subject, event.version) for event in found] == [
+        (FeedKind.OLDER_REMOVED, f"{DAY}/json", 3)
+    ]
+
+
 async def test_a_cursor_is_kept_for_each_who_follows(manifest: Manifest) -> None:
     assert await manifest.cursors() == {}
     await manifest.save_cursor("hooks.on_sealed", 4)

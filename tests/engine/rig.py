@@ -193,7 +193,7 @@ class EngineRig:
             lambda: f"request-{next(self._numbers)}",
         )  # fmt: skip
         self.planner = Planner(registry, manifest, clock, log, 300.0, self._changed)
-        self.rescue = Rescue(registry, store, manifest, clock, log, self.unsealer, self._changed)
+        self.rescue = Rescue(registry, store, manifest, clock, log, self.unsealer, self._changed, self.steps)
         self.worker.adopt = self.rescue.settle
         self.forgetter = Forgetter(
             registry, store, manifest, clock, log, self.steps, self.unsealer, self.reconciler.note

@@ -193,6 +193,15 @@ class FakeManifest:
         self._before_write()
         self.kept_versions.pop(key, None)
 
+    async def drop_older(self, key: str, number: int) -> None:
+        self._before_write()
+        kept = self.kept_versions.get(key, {})
+        older = [known for known in kept if known < number]
+        for known in older:
+            del kept[known]
+        if older:
+            self._tell([(FeedKind.OLDER_REMOVED, key, number)])
+
     async def changed_elsewhere(self) -> bool:
         self._require_open()
         touched, self._touched_elsewhere = self._touched_elsewhere, False

@@ -238,6 +238,10 @@ class SqliteManifest:
         """See `ports.Manifest`."""
         await self._write(lambda statements: statements.drop_versions(key))
 
+    async def drop_older(self, key: str, number: int) -> None:
+        """See `ports.Manifest`."""
+        await self._write(lambda statements: statements.drop_older(key, number))
+
     async def changed_elsewhere(self) -> bool:
         """See `ports.Manifest`. Asked on the writing connection, whose own commits do not count; takes no lock."""
         version: int = await self._writer.submit(_Kind.LOOK, Statements.data_version)

@@ -296,6 +296,12 @@ class Statements(Queries):
         """See `ports.Manifest`."""
         self._connection.execute("DELETE FROM versions WHERE key = ?", (key,))
 
+    def drop_older(self, key: str, number: int) -> None:
+        """See `ports.Manifest`."""
+        dropped = self._connection.execute("DELETE FROM versions WHERE key = ? AND number < ?", (key, number))
+        if dropped.rowcount:
+            self._tell([Told(FeedKind.OLDER_REMOVED, key, number)])
+
     def save_cursor(self, name: str, seq: int) -> None:
         """See `ports.Manifest`."""
         self._connection.execute("REPLACE INTO cursors (name, seq) VALUES (?, ?)", (name, seq))

@@ -47,7 +47,7 @@ Exit codes: 0 all was told, or --follow was ended by SIGINT or SIGTERM; 1 the fe
     "--limit", type=click.IntRange(min=0), metavar="N", default=0, help="End after so many events; 0: never."
 )
 def changes(config_path: Path, wants_schema: bool, since: int, follow: bool, limit: int) -> None:
-    """Tell what was stored, replaced, lost, sealed, reopened or forgotten, as one JSON object a line, in order.
+    """Tell what was stored, replaced, lost, sealed, reopened, forgotten or removed for good, as one JSON object a line, in order.
 
     No event is left out, and their numbers survive restarts: who asks for what comes after the last number that was dealt with
     misses nothing.

@@ -22,11 +22,11 @@ def _says(meaning: str) -> Meta:
     return Meta(description=meaning)
 
 
-_OF_ITEMS = frozenset({FeedKind.STORED, FeedKind.REPLACED, FeedKind.LOST})
+_OF_ITEMS = frozenset({FeedKind.STORED, FeedKind.REPLACED, FeedKind.LOST, FeedKind.OLDER_REMOVED})
 _OF_GROUPS = frozenset({FeedKind.SEALED, FeedKind.REOPENED})
 
 
-Kind = Literal["begun", "stored", "replaced", "lost", "sealed", "reopened", "forgotten"]
+Kind = Literal["begun", "stored", "replaced", "lost", "sealed", "reopened", "forgotten", "older_removed"]
 
 
 class ChangeLine(Struct, frozen=True):
@@ -39,7 +39,8 @@ class ChangeLine(Struct, frozen=True):
         _says("what happened; more kinds may come: pass over what you do not know"),
     ]
     key: Annotated[
-        str | UnsetType, _says("of stored, replaced, lost: the item, such as nbb/authentic/2026-11-20/json")
+        str | UnsetType,
+        _says("of stored, replaced, lost, older_removed: the item, such as nbb/authentic/2026-11-20/json"),
     ] = UNSET
     group: Annotated[
         str | UnsetType, _says("of sealed, reopened: the day, such as nbb/authentic/2026-11-20")
@@ -48,7 +49,11 @@ class ChangeLine(Struct, frozen=True):
         str | UnsetType, _says("of forgotten: the reference of the filing, or the number of the enterprise")
     ] = UNSET
     version: Annotated[
-        int | UnsetType, _says("of stored, replaced, lost: the number of the body, from 1 for each item")
+        int | UnsetType,
+        _says(
+            "of stored, replaced, lost: the number of the body, from 1 for each item; of older_removed: that of the body that "
+            "is kept. Whoever holds a copy of an older one should let it go, too"
+        ),
     ] = UNSET
     path: Annotated[
         str | UnsetType,

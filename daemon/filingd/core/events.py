@@ -455,6 +455,11 @@ TRACE_REMOVED = _event(
     "trace.removed", WARNING, "A refused or unfinished body was not kept: it holds, or may hide, what is forgotten.",
     _maybe(REASON), _maybe(PATH),
 )  # fmt: skip
+ITEM_OLDER_REMOVED = _event(
+    "item.older_removed", INFO,
+    "All older versions of an item were removed for good: by what is said of it now they may not be kept.",
+    KEY, VERSION, Fact("files", "integer", "files that were removed, from versions/ and quarantine/"),
+)  # fmt: skip
 
 # ------------------------------------------------------------ the log itself
 

@@ -24,6 +24,7 @@ class FeedKind(enum.IntEnum):
     SEALED = 4  # a day is complete
     REOPENED = 5  # a sealed day is about to change, or was found not to be complete
     FORGOTTEN = 6  # every trace of a filing, or of an enterprise, was removed
+    OLDER_REMOVED = 7  # all older versions of an item were removed for good, as the body that is held now may not have any
 
 
 class FeedEvent(msgspec.Struct, frozen=True):

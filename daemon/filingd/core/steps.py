@@ -49,6 +49,14 @@ TRACE_REMOVED = "trace.removed"  # a whole file
 ITEM_FORGOTTEN = "item.forgotten"
 ERASURE_RECORDED = "erasure.recorded"
 
+OLDER_CLAIMED = (
+    "older.claimed"  # the row says whose older versions have to go, before the new body has its name
+)
+OLDER_REMOVED = "older.removed"  # one file of them
+OLDER_RECORDED = "older.recorded"  # their rows are gone, and the feed says so
+
+DROP_STEPS: tuple[str, ...] = (OLDER_CLAIMED, OLDER_REMOVED, OLDER_RECORDED)
+
 FORGET_STEPS: tuple[str, ...] = (
     TOMBSTONE_WRITTEN,
     TOMBSTONE_RECORDED,

@@ -220,7 +220,7 @@ class Indexer:
 
     async def _take(self, catalogue: Catalogue, found: Sequence[FeedEvent]) -> None:
         """Of several events of an item the last one counts: what is read is what lies there now."""
-        last = {event.subject: event.kind for event in found}
+        last = {event.subject: event.kind for event in found if event.kind is not FeedKind.OLDER_REMOVED}
         gone = [key for key, kind in last.items() if kind in (FeedKind.LOST, FeedKind.REPLACED)]
         stored = [key for key, kind in last.items() if kind in (FeedKind.STORED, FeedKind.REPLACED)]
         replaced = [key for key in gone if last[key] is FeedKind.REPLACED]

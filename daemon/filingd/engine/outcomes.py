@@ -11,6 +11,7 @@ import msgspec
 from msgspec.structs import replace
 
 from filingd.core import events, layout, steps
+from filingd.core.dropping import Drop
 from filingd.core.lifecycle import Event, next_state
 from filingd.core.model import (
     Absent,
@@ -28,6 +29,7 @@ from filingd.core.model import (
 )
 from filingd.core.redaction import redact_text
 from filingd.engine.damage import UNREADABLE, move_aside, problem_of, read
+from filingd.engine.dropping import Dropper, marked
 from filingd.engine.transfer import stage_whole
 from filingd.engine.undisturbed import undisturbed
 
@@ -73,6 +75,7 @@ class Outcomes:
         self._log = log
         self._steps = steps_seen
         self._unsealer = unsealer
+        self._dropper = Dropper(store, manifest, log, steps_seen)
         self.forgetter: Forgetter | None = None  # says what must not be kept, be it refused or damaged
 
     def is_unrecorded(self, item: Item) -> bool:
@@ -119,7 +122,7 @@ class Outcomes:
     async def _stored(self, made: Made, fetched: Fetched, verdict: Stored) -> Item:
         is_held = made.item.state is State.RECHECKING
         if is_held and await self._is_unchanged(made, fetched) and await self._is_intact(made):
-            return await self._unchanged(made, fetched, verdict)
+            return await undisturbed(self._unchanged(made, fetched, verdict))
         return await undisturbed(self._publish(made, fetched, verdict))
 
     async def _is_unchanged(self, made: Made, fetched: Fetched) -> bool:
@@ -159,11 +162,19 @@ class Outcomes:
         after = replace(made.item, state=next_state(made.item.state, Event.UNCHANGED), due_at=verdict.recheck_at,
                         attempts=0, reason=None, nothing_count=0, nothing_at=None)  # fmt: skip
         await self._manifest.note_verified(made.item.key, now)
-        await self._manifest.record([Change(made.item.state, after)])
         self._log.info(
             events.ITEM_UNCHANGED, key=made.item.key, route=made.attempt.route, request_id=made.request_id
         )
+        if verdict.drops_older and len(await self._manifest.versions(made.item.key)) > 1:
+            return await self._drop_older(made, after, after.sha256 or b"")
+        await self._manifest.record([Change(made.item.state, after)])
         return after
+
+    async def _drop_older(self, made: Made, after: Item, sha256: bytes) -> Item:
+        """Older versions were kept by other rules than those of today."""
+        drop = Drop(sha256.hex(), after.due_at)
+        await self._dropper.mark(made.item, drop)
+        return await self._dropper.finish(marked(after, drop), made.target, after)
 
     async def _publish(self, made: Made, fetched: Fetched, verdict: Stored) -> Item:
         staged = fetched.staged
@@ -173,12 +184,28 @@ class Outcomes:
         async with self._unsealer.alone_with(made.item.group):
             await self._unsealer.unseal(made.item.group, made.target)
             stored_sha256 = await self._stored_sha256(made.item)
-            previous_to = await self._make_way(made, fetched, stored_sha256, staged)
+            previous_to = await self._place_of_previous(made, fetched, verdict, stored_sha256, staged)
             path = await self._exchange(staged, previous_to)
             self._unsealer.unrecorded.add(made.item.key)
             after = await self._record_stored(made, fetched, verdict, path, stored_sha256)
+            if verdict.drops_older:
+                drop = _drop_of(fetched, verdict)
+                after = await self._dropper.finish(marked(after, drop), made.target, after)
             self._unsealer.unrecorded.discard(made.item.key)
             return after
+
+    async def _place_of_previous(
+        self, made: Made, fetched: Fetched, verdict: Stored, stored_sha256: bytes | None, staged: Staged
+    ) -> str | None:
+        """Where the body goes that lies there; what may not be kept goes nowhere, be it sound or damaged."""
+        if not verdict.drops_older:
+            return await self._make_way(made, fetched, stored_sha256, staged)
+        try:
+            await self._dropper.mark(made.item, _drop_of(fetched, verdict))
+        except BaseException:
+            await staged.discard()
+            raise
+        return None
 
     async def _make_way(
         self, made: Made, fetched: Fetched, stored_sha256: bytes | None, staged: Staged
@@ -229,7 +256,8 @@ class Outcomes:
         # The same again: it was lost or damaged here.
         after = _stored_item(made.item, body, verdict, now, is_known=body.sha256 == stored_sha256)
         version = _version_of(made, fetched, verdict, body, after.version, path, now)
-        await self._manifest.record([Change(made.item.state, after, version)])
+        row = marked(after, _drop_of(fetched, verdict)) if verdict.drops_older else after
+        await self._manifest.record([Change(made.item.state, row, version)])
         self._steps.reached(steps.ROW_RECORDED)
         self._say_stored(made, after, body, path, now)
         return after
@@ -287,6 +315,10 @@ class Outcomes:
 
 def _digest(fetched: Fetched) -> bytes | None:
     return fetched.answer.body.sha256 if fetched.answer.body is not None else None
+
+
+def _drop_of(fetched: Fetched, verdict: Stored) -> Drop:
+    return Drop((_digest(fetched) or b"").hex(), verdict.recheck_at)
 
 
 def _version_of(

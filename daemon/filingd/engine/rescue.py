@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from filingd.core import events, layout
+from filingd.core.dropping import drop_of
 from filingd.core.errors import DiskFaultError, ManifestDamagedError, StoreError
 from filingd.core.forgetting import claim_of
 from filingd.core.lifecycle import Event, next_state
 from filingd.core.model import FINISHED_STATES, HOLDING_STATES, Change, Item, State, group_of
 from filingd.engine.damage import RESCUED_ROUTE, Damage, problem_of
+from filingd.engine.dropping import Dropper, unmarked
 from filingd.engine.published import published
 from filingd.engine.recording import record_what_stands
 
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from filingd.core.model import BodyReport
     from filingd.engine.forgetting import Forgetter
     from filingd.engine.unseal import Unsealer
-    from filingd.ports import Clock, Log, Manifest, Registry, Store
+    from filingd.ports import Clock, Log, Manifest, Registry, Steps, Store
 
 _PAGE = 500
 _LOST_BOUND = 100  # and a twentieth of what was looked at
@@ -59,6 +61,7 @@ class Rescue:
         log: Log,
         unsealer: Unsealer,
         on_change: Callable[[Iterable[str]], None],
+        steps_seen: Steps,
     ) -> None:
         self._registry = registry
         self._store = store
@@ -67,6 +70,7 @@ class Rescue:
         self._log = log
         self._unsealer = unsealer
         self._on_change = on_change
+        self._dropper = Dropper(store, manifest, log, steps_seen)
         self._damage = Damage(registry, store, manifest, clock, log, unsealer)
         self._forgetter: Forgetter | None = None
 
@@ -100,14 +104,14 @@ class Rescue:
     async def give_back(self) -> int:
         """At a stop: every leased item waits for its next turn; stopping is not a failure.
 
-        Where a body was exchanged and its row could not be written, or one was about to be for what is left of it, the
-        item stays leased: the next start looks at the file.
+        Where a body was exchanged and its row could not be written, or one was about to be for what is left of it, or older
+        versions have to go, the item stays leased: the next start looks at the file.
         """
         unrecorded = self._unsealer.unrecorded
         leased = [
             item
             for item in await self._manifest.leased_items()
-            if item.key not in unrecorded and claim_of(item.reason) is None
+            if item.key not in unrecorded and claim_of(item.reason) is None and drop_of(item.reason) is None
         ]
         now = self._clock.now()
         changes = [
@@ -141,6 +145,8 @@ class Rescue:
             if self._forgetter is not None and (scrubbed := await self._forgetter.settle(item)) is not None:
                 self._on_change([item.group])
                 return scrubbed
+            if (alone := await self._dropped(item, tally)) is not None:
+                return alone
             after = await self._agree(item, tally)
         except DiskFaultError as error:
             if item.key in self._unsealer.unrecorded:
@@ -148,6 +154,23 @@ class Rescue:
             self._tell_fault(item.key, error, tally)
             return await self._back(item, tally, _FAULT_PAUSE_S)
         return after or await self._back(item, tally)
+
+    async def _dropped(self, item: Item, tally: Tally) -> Item | None:
+        """Go on with removing what is older than the body that lies there; None if that is not why the item is leased, or if
+        the body that was to take its place never got the name.
+
+        Raises:
+            DiskFaultError: the disk refused.
+        """
+        drop = drop_of(item.reason)
+        report = await self._check(item.key) if drop is not None else None
+        if drop is None or report is None or report.sha256.hex() != drop.sha256:
+            return None
+        target = self._registry.target(item.key)
+        if item.sha256 == report.sha256:
+            return await self._dropper.finish(item, target, unmarked(item, drop))
+        await self._dropper.remove(item.key, target, item.version + 1)
+        return await self._follow(item, report, tally)
 
     async def _agree(self, item: Item, tally: Tally) -> Item | None:
         """Let the row say what lies there; None if it does.
@@ -197,7 +220,8 @@ class Rescue:
     async def _back(self, item: Item, tally: Tally, pause_s: float = 0.0) -> Item:
         tally.returned += 1
         due_at = self._clock.now() + pause_s
-        after = replace(item, state=next_state(item.state, Event.POSTPONED), due_at=due_at)
+        reason = None if drop_of(item.reason) else item.reason
+        after = replace(item, state=next_state(item.state, Event.POSTPONED), due_at=due_at, reason=reason)
         await self._manifest.record([Change(item.state, after)])
         return after
 

@@ -267,7 +267,12 @@ class Worker:
             if self._is_forgotten(made.item):  # what came says that it is
                 verdict = Absent(FORGOTTEN_REASON)
         is_first = made.item.version == 0
-        if fetched.document is not None and isinstance(verdict, Stored) and is_first:
+        if (
+            fetched.document is not None
+            and isinstance(verdict, Stored)
+            and is_first
+            and not verdict.drops_older
+        ):
             await self.desk.take(Handed(made, fetched, verdict))
             return
         await self._outcomes.carry_out(made, fetched, verdict, judged_at)
