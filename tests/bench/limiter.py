@@ -3,7 +3,8 @@
     python limiter.py [--rounds 5] [--seconds 20]
 
 Each case is two processes on loopback: a server that stamps each arrival on the system's monotonic clock,
-and a client that runs the real `LanePacer` (reserving in a real manifest) and the real HTTP client, or
+and a client that runs the real `LanePacer` (reserving in a real manifest) and the real HTTP client, the same with every call
+booked in a real ledger before it is sent ("booked": two lanes that share a gate and an account), or
 the peer: a leaky bucket as the common libraries have it. Rounds are interleaved; figures are medians over
 the rounds, "most" the worst of all. A window is every half-open second that begins at an event.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import json
 import os
 import resource
@@ -23,14 +25,20 @@ from bisect import bisect_left
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any, Protocol
+from zoneinfo import ZoneInfo
 
 import uvloop
 
 from filingd.adapters.clock import SystemClock
 from filingd.adapters.http import AioHttpClient
+from filingd.adapters.ledger import SqliteLedger
 from filingd.adapters.manifest import SqliteManifest
+from filingd.adapters.steps import SilentSteps
 from filingd.core.limits import LaneState
-from filingd.core.model import FlowLimits, LaneSpec, Request
+from filingd.core.model import AccountSpec, FlowLimits, GateSpec, LaneSpec, Request
+from filingd.engine.account import Account
+from filingd.engine.gate import Gate, lane_spec_of
+from filingd.engine.lane import Lane
 from filingd.engine.pacer import LanePacer
 
 if TYPE_CHECKING:
@@ -43,14 +51,25 @@ LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 CASES = [
     (limiter, loop, latency_ms)
     for latency_ms in (0, 500)
-    for limiter, loop in (("filingd", "asyncio"), ("filingd", "uvloop"), ("leaky bucket", "asyncio"))
-]
+    for limiter, loop in (
+        ("filingd", "asyncio"), ("filingd", "uvloop"), ("booked", "uvloop"), ("leaky bucket", "asyncio"),
+    )
+]  # fmt: skip
+PRICE_MICROEUR = 20_000
+BUDGET_MICROEUR = 10**12
+
+
+class Released(Protocol):
+    """A call that may be made."""
+
+    async def begin(self) -> None: ...
+    def end(self) -> None: ...
 
 
 class Limiter(Protocol):
     """What a worker asks before each call."""
 
-    async def acquire(self) -> None: ...
+    async def acquire(self) -> Released | None: ...
 
 
 class LeakyBucket:
@@ -69,6 +88,50 @@ class LeakyBucket:
         while not self._has_room():
             await asyncio.sleep(1 / CALLS_PER_S)
         self._level += 1
+
+
+class NoLog:
+    """Nothing is said."""
+
+    def debug(self, event: str, **facts: Any) -> None: ...
+    def info(self, event: str, **facts: Any) -> None: ...
+    def warning(self, event: str, **facts: Any) -> None: ...
+    def error(self, event: str, **facts: Any) -> None: ...
+
+
+class Paced:
+    """One lane's pacer."""
+
+    def __init__(self, manifest: SqliteManifest) -> None:
+        spec = LaneSpec("bench", float(CALLS_PER_S), concurrency=WORKERS)
+        self.pacer = LanePacer(spec, LaneState("bench"), SystemClock(), manifest.save_lane)
+
+    async def acquire(self) -> Released:
+        await self.pacer.acquire()
+        return self.pacer.sending()
+
+
+class Booked:
+    """Two lanes in turn, which share a gate and an account."""
+
+    def __init__(self, manifest: SqliteManifest, ledger: SqliteLedger) -> None:
+        clock, log = SystemClock(), NoLog()
+        spec = AccountSpec("bench", "Europe/Amsterdam", 10**9, BUDGET_MICROEUR)
+        self.account = Account(spec, ZoneInfo(spec.zone), [], ledger, clock, log, SilentSteps())
+        gate_spec = GateSpec("bench", float(CALLS_PER_S), concurrency=WORKERS)
+        self.pacer = LanePacer(lane_spec_of(gate_spec), LaneState("bench"), clock, manifest.save_lane)
+        gate = Gate(gate_spec, self.pacer, clock, log)
+        self._lanes = itertools.cycle([
+            Lane(lane, LanePacer(lane, LaneState(lane.name), clock, manifest.save_lane), manifest, clock, log,
+                 SilentSteps(), gate, self.account)
+            for name in ("one", "two")
+            for lane in [LaneSpec(name, float(CALLS_PER_S), 1, WORKERS, (), "bench", "bench", PRICE_MICROEUR)]
+        ])  # fmt: skip
+
+    async def acquire(self) -> Released:
+        permit = await next(self._lanes).turn()
+        assert permit is not None, "nothing closes a lane here"
+        return permit
 
 
 # ---------------------------------------------------------------- the server process
@@ -112,27 +175,40 @@ async def serve(latency_ms: int) -> None:
 # ---------------------------------------------------------------- the client process
 
 
+def limiter_of(name: str, manifest: SqliteManifest, ledger: SqliteLedger) -> Paced | Booked | LeakyBucket:
+    """The limiter of a case."""
+    match name:
+        case "filingd":
+            return Paced(manifest)
+        case "booked":
+            return Booked(manifest, ledger)
+        case _:
+            return LeakyBucket()
+
+
 async def run_client(limiter_name: str, port: int, seconds: float, folder: Path) -> None:
     """Call as fast as the limiter allows, print what was released and what it cost."""
     http = AioHttpClient(lambda name: name, "filingd-bench/1")
     manifest = await SqliteManifest.open(folder / "manifest.sqlite", clock_now=time.time)
-    spec = LaneSpec("bench", float(CALLS_PER_S), concurrency=WORKERS)
-    pacer = LanePacer(spec, LaneState("bench"), SystemClock(), manifest.save_lane)
-    limiter: Limiter = pacer if limiter_name == "filingd" else LeakyBucket()
+    ledger = await SqliteLedger.open(folder / "ledger.sqlite")
+    limiter = limiter_of(limiter_name, manifest, ledger)
     request = Request(f"http://127.0.0.1:{port}/", (), "bench")
     released_s: list[float] = []
     ends_s = time.monotonic() + seconds
 
     async def worker() -> None:
         while True:
-            await limiter.acquire()
+            released = await limiter.acquire()
             now_s = time.monotonic()
             if now_s >= ends_s:
+                if released is not None:
+                    released.end()
                 return
             released_s.append(now_s)
-            sending = limiter.sending() if isinstance(limiter, LanePacer) else None
-            async with http.exchange(request, FlowLimits(), sending.begin if sending else None) as exchange:
+            async with http.exchange(request, FlowLimits(), released.begin if released else None) as exchange:
                 await exchange.read_capped(1024)
+            if released is not None:
+                released.end()
 
     before = resource.getrusage(resource.RUSAGE_SELF)
     async with asyncio.TaskGroup() as workers:
@@ -140,10 +216,21 @@ async def run_client(limiter_name: str, port: int, seconds: float, folder: Path)
             workers.create_task(worker())
     after = resource.getrusage(resource.RUSAGE_SELF)
     await http.close()
-    await pacer.close()
+    if not isinstance(limiter, LeakyBucket):
+        await limiter.pacer.close()
+    if isinstance(limiter, Booked):
+        await check_booked(limiter, ledger, len(released_s))
+    await ledger.close()
     await manifest.close()
     cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     print(json.dumps({"released_s": released_s, "cpu_s": cpu_s, "rss_mb": after.ru_maxrss / 1024}))
+
+
+async def check_booked(limiter: Booked, ledger: SqliteLedger, calls: int) -> None:
+    """The ledger says what was made, to the call."""
+    await limiter.account.close()
+    (booked,) = await ledger.spendings()
+    assert (booked.spent_calls, booked.spent_microeur) == (calls, calls * PRICE_MICROEUR), booked
 
 
 # ---------------------------------------------------------------- the judgement

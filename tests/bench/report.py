@@ -24,6 +24,7 @@ BENCHMARKS = {
     "small_documents": "Small documents",
     "manifest": "Manifest",
     "limiter": "Limiter",
+    "ledger": "Ledger",
     "command_line": "Command line",
     "catalogue": "Catalogue",
     "use": "Use",

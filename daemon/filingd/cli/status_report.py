@@ -59,7 +59,12 @@ class FamilyReport(Struct, frozen=True):
 class ParkReport(Struct, frozen=True):
     """Why a lane makes no calls now."""
 
-    reason: Annotated[str, _says("throttled, failing, keys_refused, key_missing or refused")]
+    reason: Annotated[
+        str,
+        _says(
+            "throttled, quota, failing, keys_refused, key_missing or refused; calls_spent or budget_spent: its account is used up"
+        ),
+    ]
     meaning: Annotated[str, _says("the same, in words")]
     until_at: Annotated[float, _says("when it takes calls again")]
 
@@ -71,10 +76,43 @@ class LaneReport(Struct, frozen=True):
     scheduled: Annotated[int, _says("items that wait on it, due now or later")]
     next_due_at: Annotated[float | None, _says("when the first of them is due; null if none waits")]
     calls_per_s: Annotated[float | None, _says("its configured rate; null if it is not configured any more")]
+    gate: Annotated[str | None, _says("the gate it passes, whose rate is that of all lanes there; null if it passes none")]
+    account: Annotated[str | None, _says("the account it spends of; null if its calls are not counted")]
+    price_microeur: Annotated[int, _says("the price of a call, in millionths of a euro")]
     slowdown: Annotated[float, _says("the configured rate is divided by this")]
     strikes: Annotated[int, _says("failures in a row that speak against the lane")]
     key_index: Annotated[int, _says("which of its keys is in use, from 0")]
     parked: Annotated[ParkReport | None, _says("null while it takes calls")]
+
+
+class GateReport(Struct, frozen=True):
+    """What several lanes pass with every call: one rate, one number of calls at once."""
+
+    name: Annotated[str, _says("the gate, such as kvk")]
+    calls_per_s: Annotated[float, _says("the configured rate of all lanes that pass it")]
+    concurrency: Annotated[int, _says("most calls at once, over all of them")]
+    slowdown: Annotated[float, _says("the configured rate is divided by this")]
+    parked: Annotated[ParkReport | None, _says("null while it takes calls")]
+
+
+class AccountReport(Struct, frozen=True):
+    """What was spent of one account in the calendar month that it is now. Money is in millionths of a euro."""
+
+    name: Annotated[str, _says("the account, such as kvk/main")]
+    month: Annotated[str, _says("the month, such as 2026-11, in the time zone of the registry")]
+    spent_calls: Annotated[int, _says("calls that were sent, or may have been")]
+    reserved_calls: Annotated[int, _says("calls that are under way; what a start finds here counts as spent")]
+    calls_per_month: Annotated[int | None, _says("how many there may be; null: any number")]
+    left_calls: Annotated[int | None, _says("how many are left; null: any number")]
+    spent_microeur: Annotated[int, _says("what the spent calls cost")]
+    reserved_microeur: Annotated[int, _says("what the reserved ones cost")]
+    budget_per_month_microeur: Annotated[int | None, _says("how much it may be; null: any amount")]
+    left_microeur: Annotated[int | None, _says("how much is left; null: any amount")]
+    used_percent: Annotated[float | None, _says("of calls or money, whichever is more; null where nothing is limited")]
+    is_spent: Annotated[bool, _says("whether lanes wait for the next month")]
+    is_spread: Annotated[bool, _says("whether paid calls are spaced so that they last until the month ends")]
+    runs_out_at: Annotated[float | None, _says("when it is used up at today's pace; null: not this month")]
+    turns_at: Annotated[float, _says("when the next month begins")]
 
 
 class FollowedReport(Struct, frozen=True):
@@ -125,6 +163,8 @@ class StatusReport(Struct, frozen=True):
     ]
     coverage: Annotated[list[FamilyReport], _says("publication days by family")]
     lanes: list[LaneReport]
+    gates: Annotated[list[GateReport], _says("what lanes pass together")]
+    accounts: Annotated[list[AccountReport], _says("what lanes spend of")]
     companies: Annotated[list[FollowedReport], _says("companies of watchlists, by lane")]
     items: Annotated[dict[str, int], _says("items by state, over everything")]
     remarks: Annotated[list[str], _says("what else to know, in sentences: that `since` lies in the future")]

@@ -19,11 +19,14 @@ All of it is arithmetic on unix seconds that are passed in.
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 from msgspec.structs import replace
+
+from filingd.core import calendar
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -78,14 +81,16 @@ class Spending(msgspec.Struct, frozen=True):
 
 def month_at(now: float, zone: dt.tzinfo) -> str:
     """The calendar month in `zone` at an instant, such as 2026-11."""
-    return dt.datetime.fromtimestamp(now, zone).strftime("%Y-%m")
+    return _month_of(calendar.day_at(now, zone))
 
 
+@functools.lru_cache(maxsize=64)
 def month_begins_at(month: str, zone: dt.tzinfo) -> float:
     """The instant at which a month begins in `zone`."""
     return dt.datetime.fromisoformat(f"{month}-01").replace(tzinfo=zone).timestamp()
 
 
+@functools.lru_cache(maxsize=64)
 def month_ends_at(month: str, zone: dt.tzinfo) -> float:
     """The instant at which the next one begins."""
     return month_begins_at(_next_month(month), zone)
@@ -93,11 +98,11 @@ def month_ends_at(month: str, zone: dt.tzinfo) -> float:
 
 def _next_month(month: str) -> str:
     first = dt.date.fromisoformat(f"{month}-01")
-    return (first + dt.timedelta(days=31)).strftime("%Y-%m")
+    return _month_of(first + dt.timedelta(days=31))
 
 
-def _day_at(now: float, zone: dt.tzinfo) -> str:
-    return dt.datetime.fromtimestamp(now, zone).date().isoformat()
+def _month_of(day: dt.date) -> str:
+    return f"{day.year:04}-{day.month:02}"
 
 
 # ---------------------------------------------------------------- transitions
@@ -105,7 +110,8 @@ def _day_at(now: float, zone: dt.tzinfo) -> str:
 
 def reserved(spending: Spending, price_microeur: int, now: float, zone: dt.tzinfo) -> Spending:
     """One more call is under way."""
-    is_same_day = spending.last_at is not None and _day_at(now, zone) == _day_at(spending.last_at, zone)
+    last_at = spending.last_at
+    is_same_day = last_at is not None and calendar.day_at(now, zone) == calendar.day_at(last_at, zone)
     return replace(
         spending,
         reserved_calls=spending.reserved_calls + 1,
@@ -276,7 +282,7 @@ def runs_out_at(spec: AccountSpec, spending: Spending, now: float, zone: dt.tzin
     left = left_of(spec, spending)
     if 0 in left:
         return now
-    midnight_at = dt.datetime.fromisoformat(_day_at(now, zone)).replace(tzinfo=zone).timestamp()
+    midnight_at = calendar.instant_of(calendar.day_at(now, zone), dt.time.min, zone)
     if spending.last_at is None or spending.last_at < midnight_at:
         return None
     elapsed_s = max(LEAST_PACE_S, now - max(midnight_at, spending.first_at or midnight_at))
