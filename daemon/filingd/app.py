@@ -25,9 +25,9 @@ from filingd.core.limits import LaneState, restarted
 from filingd.core.model import FlowLimits, LaneSpec, ZipLimits
 from filingd.core.redaction import redact_text
 from filingd.engine.joined import JoinedRegistry
-from filingd.registries.kvk.operations import DEFAULT_PATHS, PUBLIC_TEST_KEY
+from filingd.lane_specs import kvk_rules, nbb_lane_spec
+from filingd.registries.kvk.operations import PUBLIC_TEST_KEY
 from filingd.registries.kvk.registry import KvkRegistry
-from filingd.registries.kvk.rules import KvkAccount, KvkRules
 from filingd.registries.nbb.registry import NbbRegistry
 from filingd.registries.nbb.routes import AUTHENTIC_QUERY, DEFAULT_OPERATIONS, IMPROVED, Operation
 from filingd.registries.nbb.rules import NbbRules
@@ -82,11 +82,9 @@ if TYPE_CHECKING:
         Store,
         Watchlists,
     )
-    from filingd.settings import NbbSettings, ProductSettings, Settings
-    from filingd.settings_kvk import KvkSettings
+    from filingd.settings import NbbSettings, Settings
 
 _LOCK_LOOK_S = 0.25
-MICROEUR_PER_EUR = 1_000_000
 KILL_VARIABLE = "FILINGD_KILL_AT"  # a crash rehearsal; see adapters.steps
 
 
@@ -121,7 +119,7 @@ def registry_of(settings: Settings) -> Registry:
 def _nbb_registry(settings: Settings) -> Registry | None:
     if settings.nbb is None:
         return None
-    lanes = {name: _lane_spec(name, product) for name, product in settings.subscriptions.items()}
+    lanes = {name: nbb_lane_spec(name, product) for name, product in settings.subscriptions.items()}
     return NbbRegistry(
         nbb_rules(settings, settings.nbb),
         lanes.get(AUTHENTIC_QUERY),
@@ -141,40 +139,9 @@ REGISTRIES: dict[str, Callable[[Settings], Registry | None]] = {
 }
 
 
-def kvk_rules(kvk: KvkSettings) -> KvkRules:
-    """The operator's settings as the registry's rules."""
-    accounts = [
-        KvkAccount(
-            name,
-            each.key,
-            each.calls_per_month,
-            round(each.budget_per_month_eur * MICROEUR_PER_EUR),
-            round(each.price_per_call_eur * MICROEUR_PER_EUR),
-            each.spread,
-        )
-        for name, each in kvk.keys.items()
-    ]
-    return KvkRules(
-        kvk.base_url,
-        tuple(accounts),
-        zone=kvk.timezone,
-        calls_per_s=kvk.calls_per_second,
-        burst=kvk.burst,
-        concurrency=kvk.concurrency,
-        paths={**DEFAULT_PATHS, **kvk.paths.by_part},
-        not_processed_interval_s=kvk.not_processed_interval_s,
-        unavailable_interval_s=kvk.unavailable_interval_s,
-        tombstone_interval_s=kvk.tombstone_interval_s,
-        unknown_code_interval_s=kvk.unknown_code_interval_s,
-        unknown_code_tries=kvk.unknown_code_tries,
-        all_404_run=kvk.most_not_found_in_a_row,
-        keep_versions_of_shielded=kvk.keep_versions_of_shielded,
-    )
-
-
 def nbb_rules(settings: Settings, nbb: NbbSettings) -> list[NbbRules]:
     """The operator's settings as the rules of each family of days that has a subscription."""
-    lanes = {name: _lane_spec(name, product) for name, product in settings.subscriptions.items()}
+    lanes = {name: nbb_lane_spec(name, product) for name, product in settings.subscriptions.items()}
     common = _nbb_rules(settings, nbb)
     return [
         replace(
@@ -236,12 +203,6 @@ def _first_try_at(nbb: NbbSettings, installation: str) -> dt.time:
     first, last = (hour.hour * 60 + hour.minute for hour in (nbb.first_try_from, nbb.first_try_until))
     minute = first + zlib.crc32(installation.encode()) % (last - first + 1)
     return max(dt.time(minute // 60, minute % 60), nbb.first_try_from)
-
-
-def _lane_spec(name: str, product: ProductSettings) -> LaneSpec:
-    return LaneSpec(
-        f"nbb/{name}", product.calls_per_second, product.burst, product.concurrency, tuple(product.keys)
-    )
 
 
 def operations(nbb: NbbSettings) -> Mapping[tuple[str, str], Operation]:
@@ -431,8 +392,7 @@ async def build_engine(  # noqa: PLR0915 - one list of parts, in the order in wh
     alarm_watch = _alarm_watch(
         settings, registry, store, manifest, lanes, accounts, room, clock_watch, key_watch, clock, log
     )
-    if alarm_watch is not None:
-        pokes.append(alarm_watch.poke)
+    pokes.append(alarm_watch.poke)
     return Engine(
         registry,
         store,
@@ -482,14 +442,12 @@ def _alarm_watch(
     key_watch: KeyWatch | None,
     clock: Clock,
     log: Log,
-) -> AlarmWatch | None:
+) -> AlarmWatch:
     """Tells the alarms of a mirror; it looks when a lane's health or a key changes, besides its own rhythm."""
     from filingd.engine.alarm_watch import AlarmWatch, FactGatherer
 
-    if settings.nbb is None:
-        return None
     gatherer = FactGatherer(
-        settings.nbb.observer, manifest, registry.expected, lanes, room, settings.store.keep_free_bytes,
+        settings.nbb.observer if settings.nbb else None, manifest, registry.expected, lanes, room, settings.store.keep_free_bytes,
         clock_watch, key_watch, clock, accounts,
     )  # fmt: skip
     watch = AlarmWatch(gatherer, settings.alarm_bounds, settings.run.alarm_repeat_s, store, clock, log)

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import zoneinfo
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from filingd.cli.instants import iso_minute
 from filingd.core import ledger
 from filingd.core.layout import LEDGER_NAME
-from filingd.core.ledger import Spending, as_eur
+from filingd.core.ledger import Cost, Spending, as_eur
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from filingd.cli.status_report import AccountReport
-    from filingd.core.ledger import Cost
     from filingd.core.model import AccountSpec, LaneSpec
+    from filingd.ports import Registry
     from filingd.settings import Settings
 
 
@@ -38,6 +40,19 @@ def spendings_now(settings: Settings, specs: Sequence[AccountSpec], now: float) 
 def dearest_of(account: str, lanes: Iterable[LaneSpec]) -> int:
     """The price of the dearest call of the lanes that spend of an account, in millionths of a euro."""
     return max((lane.price_microeur for lane in lanes if lane.account == account), default=0)
+
+
+def costs_of(
+    settings: Settings, registry: Registry, calls_by_lane: Mapping[str, int], now: float
+) -> list[Cost]:
+    """What so many calls on each lane take of every account, as of what is left in the month at `now`.
+
+    Raises:
+        StoreError, DiskFaultError: the ledger cannot be read.
+    """
+    specs, lanes = registry.accounts(), registry.lanes()
+    spendings = spendings_now(settings, specs, now)
+    return [ledger.cost_of(spec, spendings[spec.name], lanes, calls_by_lane) for spec in specs]
 
 
 def account_report(spec: AccountSpec, spending: Spending, dearest_microeur: int, now: float) -> AccountReport:
@@ -83,12 +98,9 @@ def _account_facts(account: AccountReport) -> Iterator[str]:
     yield f"spent {account.spent_calls:,}{of_calls} calls and {as_eur(account.spent_microeur)}{of_money} EUR"
     if account.reserved_calls:
         yield f"reserved {account.reserved_calls:,} and {as_eur(account.reserved_microeur)} EUR"
-    left = [
-        *([f"{account.left_calls:,} calls"] if account.left_calls is not None else []),
-        *([f"{as_eur(account.left_microeur)} EUR"] if account.left_microeur is not None else []),
-    ]
+    left = _left(account.left_calls, account.left_microeur)
     if left:
-        yield f"left {' and '.join(left)}"
+        yield f"left {left}"
     yield _outlook(account)
 
 
@@ -102,26 +114,30 @@ def _outlook(account: AccountReport) -> str:
     return f"runs out {iso_minute(account.runs_out_at)} at today's pace"
 
 
-def cost_lines(costs: Sequence[Cost]) -> Iterator[str]:
-    """What `filingd plan` prints of accounts that it takes something of."""
-    for cost in costs:
-        if not cost.calls:
-            continue
-        paid = f", {cost.paid_calls:,} of them paid" if cost.paid_calls != cost.calls else ""
-        yield f"costs           {cost.account}: {cost.calls:,} calls{paid}, {as_eur(cost.microeur)} EUR; {_fit(cost)}"
+def cost_reports(costs: Sequence[Cost]) -> list[dict[str, Any]]:
+    """What planned calls take of the accounts, for programs."""
+    return [msgspec.structs.asdict(cost) for cost in costs]
+
+
+def cost_lines(reports: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """The same for people, of accounts that something is taken of."""
+    for cost in (Cost(**report) for report in reports):
+        if cost.calls:
+            paid = f", {cost.paid_calls:,} of them paid" if cost.paid_calls != cost.calls else ""
+            calls = f"{cost.calls:>6,} calls{paid}: {as_eur(cost.microeur)} EUR"
+            yield f"                  {cost.account:<24} {calls}; {_fit(cost)}"
 
 
 def _fit(cost: Cost) -> str:
     if cost.months is None:
-        return "NEVER: a month has no room for one of them"
-    left = [
-        *([f"{cost.left_calls:,} calls"] if cost.left_calls is not None else []),
-        *([f"{as_eur(cost.left_microeur)} EUR"] if cost.left_microeur is not None else []),
-    ]
-    has = f"{' and '.join(left)} left this month" if left else "no limit is set"
-    return has if cost.months == 1 else f"{has}: it takes {cost.months} calendar months"
+        return "NEVER, because a month has no room for one of them"
+    left = _left(cost.left_calls, cost.left_microeur)
+    has = f"{left} left this month" if left else "no limit is set"
+    return has if cost.months == 1 else f"{has}: they take {cost.months} calendar months"
 
 
-def cost_reports(costs: Sequence[Cost]) -> list[Mapping[str, object]]:
-    """The same for programs."""
-    return [{name: getattr(cost, name) for name in cost.__struct_fields__} for cost in costs]
+def _left(calls: int | None, microeur: int | None) -> str:
+    return " and ".join([
+        *([f"{calls:,} calls"] if calls is not None else []),
+        *([f"{as_eur(microeur)} EUR"] if microeur is not None else []),
+    ])  # fmt: skip

@@ -109,8 +109,8 @@ def _report(settings: Settings, registry: Registry, known: Mapping[str, Item], n
         "at": now,
         "expected": _span(found.expected),
         "finished_items": len(found.finished),
-        "due_now": _part(registry, found.due(now), sizes),
-        "later": _part(registry, found.later(now), sizes) | _when(found.later(now)),
+        "due_now": _part(settings, registry, found.due(now), sizes, now),
+        "later": _part(settings, registry, found.later(now), sizes, now) | _when(found.later(now)),
         "not_obtainable": [
             {"reason": reason, "meaning": WHY_NOT.get(reason, reason), **_span(keys)}
             for reason, keys in sorted(found.not_obtainable.items())
@@ -142,12 +142,16 @@ def _span(keys: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _part(registry: Registry, calls: Sequence[Call], sizes: Mapping[str, float]) -> dict[str, Any]:
+def _part(
+    settings: Settings, registry: Registry, calls: Sequence[Call], sizes: Mapping[str, float], now: float
+) -> dict[str, Any]:
+    from filingd.cli.money import cost_reports, costs_of
+    from filingd.core.ledger import least_time_s
     from filingd.engine.forecast import calls_by_lane_and_route, series_of
 
     by_lane = calls_by_lane_and_route(calls)
-    rates = {spec.name: spec.calls_per_s for spec in registry.lanes()}
-    calls_s = max((sum(routes.values()) / rates[lane] for lane, routes in by_lane.items()), default=0.0)
+    counts = {lane: sum(routes.values()) for lane, routes in by_lane.items()}
+    calls_s = least_time_s(counts, registry.lanes(), registry.gates())
     body_bytes = round(sum(sizes.get(series_of(call.key), 0.0) for call in calls))
     return {
         "calls": len(calls),
@@ -156,6 +160,7 @@ def _part(registry: Registry, calls: Sequence[Call], sizes: Mapping[str, float])
         "bytes": body_bytes,
         "at_least_s": round(max(calls_s, body_bytes / ASSUMED_BYTES_PER_S), 1),
         "by_lane": by_lane,
+        "accounts": cost_reports(costs_of(settings, registry, counts, now)),
     }
 
 
@@ -216,6 +221,8 @@ def _days(span: Mapping[str, Any]) -> str:
 
 
 def _told_part(name: str, part: Mapping[str, Any]) -> Iterator[str]:
+    from filingd.cli.money import cost_lines
+
     if not part["calls"]:
         yield f"{name:<16}no calls"
         return
@@ -227,6 +234,7 @@ def _told_part(name: str, part: Mapping[str, Any]) -> Iterator[str]:
     for lane, routes in part["by_lane"].items():
         counted = ", ".join(f"{route.rpartition('/')[2]} {count:,}" for route, count in routes.items())
         yield f"                  {lane:<24} {sum(routes.values()):>6,} calls: {counted}"
+    yield from cost_lines(part["accounts"])
 
 
 def _told_assumption(assumed: Mapping[str, Any]) -> Iterator[str]:

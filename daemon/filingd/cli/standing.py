@@ -6,16 +6,15 @@ import os
 from typing import TYPE_CHECKING
 
 from filingd.core import alarms
-from filingd.core.alarms import LaneFacts
 from filingd.core.layout import ALARMS_NAME
 from filingd.core.model import leaf_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from filingd.adapters.manifest_reader import ManifestReader
+    from filingd.cli.lanes import Traffic
     from filingd.core.alarms import Alarm, DayFacts, Told
-    from filingd.core.limits import LaneState
     from filingd.core.model import Group, Item
     from filingd.settings import NbbSettings, Settings
 
@@ -27,23 +26,21 @@ def standing_alarms(
     reader: ManifestReader,
     groups: Sequence[Group],
     items_of: Callable[[str], Sequence[Item]],
-    lanes: Mapping[str, LaneState],
+    traffic: Traffic,
     now: float,
     *,
     is_daemon_running: bool,
 ) -> list[Alarm]:
-    """The alarms that stand at an instant. `groups` are the days that are wanted; `items_of` gives the items of an open one,
-    `lanes` the lanes that are configured.
+    """The alarms that stand at an instant. `groups` are the days that are wanted; `items_of` gives the items of an open one.
 
     What only a daemon can know (its clock against the registry's, keys it cannot read) is believed while one is running.
     """
-    if settings.nbb is None:
-        return []
     found = os.statvfs(settings.store.path)
     facts = alarms.Facts(
         now=now,
-        days=list(_days(settings.nbb, reader, groups, items_of, now)),
-        lanes=[LaneFacts(state) for state in lanes.values()],
+        days=list(_days(settings.nbb, reader, groups, items_of, now)) if settings.nbb else [],
+        lanes=traffic.lane_facts,
+        accounts=traffic.account_facts,
         free_bytes=found.f_bavail * found.f_frsize,
         keep_free_bytes=settings.store.keep_free_bytes,
     )

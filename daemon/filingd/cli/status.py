@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
     from filingd.adapters.manifest_reader import ManifestReader
     from filingd.cli.coverage import Day
-    from filingd.cli.status_report import LaneReport, StatusReport
-    from filingd.core.limits import LaneState
+    from filingd.cli.lanes import Traffic
+    from filingd.cli.status_report import StatusReport
     from filingd.core.model import Group, Item
-    from filingd.settings import ProductSettings, Settings
+    from filingd.settings import Settings
 
 NBB_FAMILY = "nbb/authentic"
 OPEN_DAYS_SHOWN = 15
@@ -164,7 +164,9 @@ def report_of(
 ) -> StatusReport:
     """Everything the command tells, as one value."""
     from filingd.cli import status_report as told
+    from filingd.cli.lanes import account_reports, gate_reports, lane_reports, traffic_at
 
+    traffic = traffic_at(settings, reader, now)
     store = settings.store
     daemon = _daemon(settings)
     return told.StatusReport(
@@ -178,9 +180,11 @@ def report_of(
             keep_free_bytes=store.keep_free_bytes,
         ),
         daemon=daemon,
-        alarms=_alarms(settings, reader, wanted, now, is_daemon_running=daemon.pid is not None),
+        alarms=_alarms(settings, reader, wanted, traffic, is_daemon_running=daemon.pid is not None),
         coverage=_families(days),
-        lanes=[_lane(name, settings, reader, now) for name in _lane_names(settings, reader)],
+        lanes=lane_reports(traffic, reader),
+        gates=gate_reports(traffic),
+        accounts=account_reports(traffic),
         companies=followed_companies(reader, now),
         items={state.name.lower(): count for state, count in reader.counts().items()},
         remarks=list(remarks_on_beginning(settings, now)),
@@ -201,15 +205,19 @@ def _daemon(settings: Settings) -> Any:
 
 
 def _alarms(
-    settings: Settings, reader: ManifestReader, wanted: Wanted, now: float, *, is_daemon_running: bool
+    settings: Settings, reader: ManifestReader, wanted: Wanted, traffic: Traffic, *, is_daemon_running: bool
 ) -> list[Any]:
     from filingd.cli.standing import standing_alarms
     from filingd.cli.status_report import AlarmReport
 
-    configured = _products(settings)
-    lanes = {name: state for name, state in reader.lane_states().items() if name in configured}
     standing = standing_alarms(
-        settings, reader, wanted.groups, wanted.items_of, lanes, now, is_daemon_running=is_daemon_running
+        settings,
+        reader,
+        wanted.groups,
+        wanted.items_of,
+        traffic,
+        traffic.now,
+        is_daemon_running=is_daemon_running,
     )
     return [
         AlarmReport(alarm.kind, alarm.subject, alarm.since_at, alarm.detail, alarm.remedy)
@@ -242,43 +250,6 @@ def _families(days: Sequence[Day]) -> list[Any]:
     return families
 
 
-def _products(settings: Settings) -> Mapping[str, ProductSettings]:
-    """The configured products by lane."""
-    return {f"nbb/{name}": product for name, product in settings.subscriptions.items()}
-
-
-def _lane_names(settings: Settings, reader: ManifestReader) -> list[str]:
-    return sorted({*_products(settings), *reader.scheduled_counts(), *reader.lane_states()})
-
-
-def _lane(name: str, settings: Settings, reader: ManifestReader, now: float) -> LaneReport:
-    from filingd.cli.status_report import LaneReport
-    from filingd.core.limits import LaneState
-
-    state = reader.lane_states().get(name) or LaneState(name)
-    product = _products(settings).get(name)
-    return LaneReport(
-        name=name,
-        scheduled=reader.scheduled_counts().get(name, 0),
-        next_due_at=reader.next_due_at(name),
-        calls_per_s=product.calls_per_second if product else None,
-        slowdown=state.slowdown,
-        strikes=state.strikes,
-        key_index=state.key_index,
-        parked=_parked(state, now),
-    )
-
-
-def _parked(state: LaneState, now: float) -> Any:
-    from filingd.cli.status_report import ParkReport
-    from filingd.core import limits
-
-    if limits.is_open(state, now):
-        return None
-    reason = state.park_reason or "unknown"
-    return ParkReport(reason, limits.PARK_REASONS.get(reason, reason), limits.opens_at(state, now))
-
-
 # ------------------------------------------------------------------------------------------ text
 
 
@@ -301,11 +272,13 @@ def _looked(settings: Settings, now: float, first: dt.date | None) -> tuple[Stat
 
 def _text_lines(settings: Settings, report: StatusReport, days: Sequence[Day], *, colour: bool) -> list[str]:
     from filingd.cli.calendar_view import calendars
+    from filingd.cli.lanes import lane_lines
+    from filingd.cli.money import account_lines
 
     lines = [_headline(report), "", *_alarm_lines(report)]
     lines += calendars(days, colour=colour)
     lines += ["", *_open_days(days)] if days else [*_why_no_days(settings, report), ""]
-    lines += _lane_lines(report)
+    lines += [*lane_lines(report.lanes, report.gates), *account_lines(report.accounts)]
     lines += companies_lines(report.companies)
     lines += ["", _item_line(report), *_store_lines(report)]
     return lines
@@ -353,28 +326,6 @@ def _open_days(days: Sequence[Day]) -> Iterator[str]:
     if len(waiting) > OPEN_DAYS_SHOWN:
         yield f"  … and {len(waiting) - OPEN_DAYS_SHOWN} more (all of them: filingd status --json)"
     yield ""
-
-
-def _lane_lines(report: StatusReport) -> Iterator[str]:
-    yield "lanes"
-    if not report.lanes:
-        yield "  none is configured"
-    for lane in report.lanes:
-        yield f"  {lane.name:<24} {', '.join(_lane_facts(lane))}"
-
-
-def _lane_facts(lane: LaneReport) -> Iterator[str]:
-    yield "not configured any more" if lane.calls_per_s is None else f"{lane.calls_per_s:g} calls/s"
-    if lane.slowdown > 1.0:
-        yield f"slowed down {lane.slowdown:.3g} times"
-    if lane.scheduled:
-        yield f"{lane.scheduled:,} scheduled"
-    if lane.next_due_at is not None:
-        yield f"next due {iso_minute(lane.next_due_at)}"
-    if lane.key_index:
-        yield f"on key number {lane.key_index + 1}"
-    if lane.parked:
-        yield f"PARKED until {iso_minute(lane.parked.until_at)}: {lane.parked.meaning}"
 
 
 def _item_line(report: StatusReport) -> str:

@@ -76,7 +76,9 @@ class LaneReport(Struct, frozen=True):
     scheduled: Annotated[int, _says("items that wait on it, due now or later")]
     next_due_at: Annotated[float | None, _says("when the first of them is due; null if none waits")]
     calls_per_s: Annotated[float | None, _says("its configured rate; null if it is not configured any more")]
-    gate: Annotated[str | None, _says("the gate it passes, whose rate is that of all lanes there; null if it passes none")]
+    gate: Annotated[
+        str | None, _says("the gate it passes, whose rate is that of all lanes there; null if it passes none")
+    ]
     account: Annotated[str | None, _says("the account it spends of; null if its calls are not counted")]
     price_microeur: Annotated[int, _says("the price of a call, in millionths of a euro")]
     slowdown: Annotated[float, _says("the configured rate is divided by this")]
@@ -108,7 +110,9 @@ class AccountReport(Struct, frozen=True):
     reserved_microeur: Annotated[int, _says("what the reserved ones cost")]
     budget_per_month_microeur: Annotated[int | None, _says("how much it may be; null: any amount")]
     left_microeur: Annotated[int | None, _says("how much is left; null: any amount")]
-    used_percent: Annotated[float | None, _says("of calls or money, whichever is more; null where nothing is limited")]
+    used_percent: Annotated[
+        float | None, _says("of calls or money, whichever is more; null where nothing is limited")
+    ]
     is_spent: Annotated[bool, _says("whether lanes wait for the next month")]
     is_spread: Annotated[bool, _says("whether paid calls are spaced so that they last until the month ends")]
     runs_out_at: Annotated[float | None, _says("when it is used up at today's pace; null: not this month")]

@@ -50,7 +50,7 @@ class FactGatherer:
 
     def __init__(
         self,
-        observer: Observer,
+        observer: Observer | None,
         manifest: Manifest,
         expected: Callable[[float], Sequence[str]],
         lanes: Mapping[str, Lane],
@@ -61,7 +61,8 @@ class FactGatherer:
         clock: Clock,
         accounts: Sequence[Account] = (),
     ) -> None:
-        """`expected` gives the keys of the items that should exist at an instant, as `Registry.expected`."""
+        """`expected` gives the keys of the items that should exist at an instant, as `Registry.expected`. Without an `observer`
+        there are no days."""
         self._observer = observer
         self._manifest = manifest
         self._expected = expected
@@ -96,10 +97,13 @@ class FactGatherer:
         ]
 
     async def _days(self, now: float) -> list[DayFacts]:
+        observer = self._observer
+        if observer is None:
+            return []
         wanted = frozenset(self._expected(now))
         wanted_groups = frozenset(map(group_of, wanted))
         groups = [group for group in await self._manifest.groups() if group.key in wanted_groups]
-        listing_keys = {group.key: self._observer.listing_key(group.key, now) for group in groups}
+        listing_keys = {group.key: observer.listing_key(group.key, now) for group in groups}
         listings = await self._manifest.current_versions(key for key in listing_keys.values() if key)
         days = []
         for group in groups:
@@ -107,7 +111,7 @@ class FactGatherer:
             if group.sealed_at is not None and listing_key is None:
                 continue  # complete, and too old for its content to matter
             items = await self._open_items(group, wanted)
-            days.append(self._observer.day(group, items, listings.get(listing_key or ""), now))
+            days.append(observer.day(group, items, listings.get(listing_key or ""), now))
         return days
 
     async def _open_items(self, group: Group, wanted: Collection[str]) -> list[Item]:
