@@ -113,7 +113,8 @@ class Exchange(Protocol):
     def head(self) -> ResponseHead: ...
 
     async def read_capped(self, limit_bytes: int) -> tuple[bytes, bool]:
-        """The body's first `limit_bytes`, and whether that was all of it. The rest is not read.
+        """The body's first `limit_bytes`, and whether that was all of it. The rest is not read. Of a body that comes packed
+        (gzip), these are the bytes that are in it.
 
         An error body (neither 200 nor 206) comes without the key that was sent; what is cut may be shorter then.
         """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 from typing import TYPE_CHECKING
 
 import pytest
@@ -30,6 +31,17 @@ REPLIES = {
     "/echo": Reply(403, b"no: " + b"0" * 32 + b"!", {"ETag": '"' + "0" * 32 + '"', "X-Other": "1" * 32}),
     "/redirect": Reply(302, b"", {"Location": "/whole"}),
     "/cut": Reply(200, BODY, breaks_after=1000),
+    "/packed": Reply(200, gzip.compress(BODY), {"Content-Encoding": "gzip"}),
+    "/packed-twice": Reply(200, gzip.compress(BODY) + gzip.compress(b"more"), {"Content-Encoding": "X-Gzip"}),
+    "/packed-unsized": Reply(200, gzip.compress(BODY), {"Content-Encoding": "gzip"}, declares_length=False),
+    "/packed-nothing": Reply(404, b"", {"Content-Encoding": "gzip"}),
+    "/packed-error": Reply(
+        404, gzip.compress(b'{"code": "' + b"0" * 32 + b'"}'), {"Content-Encoding": "gzip"}
+    ),
+    "/packed-bomb": Reply(200, gzip.compress(bytes(20_000_000)), {"Content-Encoding": "gzip"}),
+    "/packed-cut": Reply(200, gzip.compress(BODY)[:-9], {"Content-Encoding": "gzip"}),
+    "/packed-no": Reply(200, b"no gzip at all", {"Content-Encoding": "gzip"}),
+    "/packed-no-error": Reply(500, b"no gzip at all", {"Content-Encoding": "gzip"}),
     "/mute": Reply(head_reason="connection_lost"),
 }
 
@@ -159,6 +171,60 @@ async def test_an_error_body_is_read_up_to_a_limit(subject: Subject) -> None:
         assert await exchange.read_capped(1000) == (b'{"statusCode": 404}', True)
     async with subject.client.exchange(subject.request("/error"), FLOW) as exchange:
         assert await exchange.read_capped(5) == (b'{"sta', False)
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/packed", BODY),
+        ("/packed-unsized", BODY),
+        ("/packed-twice", BODY + b"more"),
+        ("/packed-nothing", b""),
+    ],
+)
+async def test_a_small_body_that_comes_packed_is_read_as_what_is_in_it(
+    subject: Subject, path: str, body: bytes
+) -> None:
+    for _ in range(2):  # the second time on a connection that was kept
+        async with subject.client.exchange(subject.request(path), FLOW) as exchange:
+            assert await exchange.read_capped(len(body)) == (body, True)
+    if body:
+        async with subject.client.exchange(subject.request(path), FLOW) as exchange:
+            assert await exchange.read_capped(len(body) - 1) == (body[:-1], False)
+
+
+async def test_an_error_that_comes_packed_is_read_without_the_key_that_was_sent(subject: Subject) -> None:
+    async with subject.client.exchange(subject.request("/packed-error"), FLOW) as exchange:
+        assert await exchange.read_capped(1000) == (b'{"code": "[redacted]"}', True)
+    async with subject.client.exchange(subject.request("/packed-error"), FLOW) as exchange:
+        assert await exchange.read_capped(20) == (b'{"code": "', False)
+
+
+async def test_a_bomb_is_inflated_to_the_bound_and_no_further(subject: Subject) -> None:
+    async with subject.client.exchange(subject.request("/packed-bomb"), FLOW) as exchange:
+        data, is_whole = await exchange.read_capped(100_000)
+    assert (data, is_whole) == (bytes(100_000), False)
+
+
+@pytest.mark.parametrize("path", ["/packed-cut", "/packed-no"])
+async def test_a_body_that_cannot_be_inflated_is_no_answer(subject: Subject, path: str) -> None:
+    async with subject.client.exchange(subject.request(path), FLOW) as exchange:
+        with pytest.raises(TransferError) as caught:
+            await exchange.read_capped(1 << 20)
+    assert caught.value.reason == "bad_response"
+
+
+async def test_an_error_that_cannot_be_inflated_is_still_told_by_its_status(subject: Subject) -> None:
+    async with subject.client.exchange(subject.request("/packed-no-error"), FLOW) as exchange:
+        assert exchange.head.status == 500
+        assert await exchange.read_capped(1000) == (b"", False)
+
+
+async def test_a_body_that_is_streamed_stays_as_it_was_served(subject: Subject) -> None:
+    sink = Sink()
+    async with subject.client.exchange(subject.request("/packed"), FLOW) as exchange:
+        await exchange.pour_into(sink, 1 << 20)
+    assert gzip.decompress(bytes(sink.data)) == BODY
 
 
 async def test_neither_head_nor_error_quotes_the_key_that_was_sent(subject: Subject) -> None:

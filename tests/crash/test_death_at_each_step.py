@@ -105,4 +105,5 @@ def test_every_named_step_is_rehearsed() -> None:
         *WITH_A_BAD_BODY,
         *steps.FORGET_STEPS,
         *steps.DROP_STEPS,
+        *steps.SPEND_STEPS,
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import hashlib
 import json
 from typing import TYPE_CHECKING
@@ -11,10 +12,10 @@ import pytest
 
 from engine.rig import KEY, BadSpot, EngineRig, Refusing
 from fakes.http import Reply
-from fakes.registry import RETRY_S, FakeRegistry, lane_spec
+from fakes.registry import RECHECK_S, RETRY_S, FakeRegistry, lane_spec
 from filingd.core import events, steps
 from filingd.core.errors import DiskFaultError, DiskFullError, StoreError
-from filingd.core.model import State
+from filingd.core.model import NotYet, State
 from filingd.engine.documents import GROUP_MAX, WAITING_MAX
 from filingd.engine.supervisor import Until
 
@@ -59,6 +60,23 @@ class CountingStore:
         await self._clock.sleep(0.05)
         self.groups.append(len(documents))
         return await self._inner.put_documents(documents)
+
+
+async def test_a_document_that_comes_packed_is_stored_as_what_is_in_it_and_a_bomb_is_too_large() -> None:
+    packed = {"list": card("packed"), "text": bytes(2 * 1024 * 1024)}
+
+    def serve_packed(request: Request) -> Reply:
+        return Reply(200, gzip.compress(packed[request.url.rpartition("/")[2]]), {"Content-Encoding": "gzip"})
+
+    rig = EngineRig(FakeRegistry(leaves=("list", "text"), is_documents=True), serve_packed)
+    rig.registry.verdicts["lib/shelf-1/text"] = [NotYet("too large", NOW + 10 * RECHECK_S)]
+    await rig.run(Until.IDLE)
+    row = rig.row()
+    assert rig.store.published[TARGET] == card("packed")
+    assert (row.state, row.size_bytes) == (State.STORED, len(card("packed")))
+    (answer,) = [answer for key, answer in rig.registry.answers if key.endswith("text")]
+    assert answer.body is not None
+    assert answer.body.problem == "too_large"
 
 
 async def test_documents_are_published_and_recorded_with_size_and_digest() -> None:

@@ -11,6 +11,8 @@ there is a head. `gate` is waited for before the head is given, so that a test c
 
 from __future__ import annotations
 
+import gzip
+import zlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
@@ -141,7 +143,12 @@ class FakeExchange:
         reply = self._reply
         if reply.breaks_after is not None and reply.breaks_after <= limit_bytes:
             raise TransferError(reply.break_reason)
-        shown, is_whole = reply.body[:limit_bytes], len(reply.body) <= limit_bytes
+        body, is_sound = reply.body, True
+        if self.head.is_gzipped and body:
+            body, is_sound = _unpacked(body)
+        if not is_sound and reply.status in BODY_STATUSES:
+            raise TransferError("bad_response")
+        shown, is_whole = body[:limit_bytes], is_sound and len(body) <= limit_bytes
         key = self._client.key_of(self._request)
         if key and reply.status not in BODY_STATUSES:
             shown = redact_secret(shown, key)[:limit_bytes]
@@ -165,6 +172,13 @@ class FakeExchange:
         if reply.breaks_after is not None:
             raise TransferError(reply.break_reason)
         return len(arriving)
+
+
+def _unpacked(body: bytes) -> tuple[bytes, bool]:
+    try:
+        return gzip.decompress(body), True
+    except (OSError, EOFError, zlib.error):
+        return b"", False
 
 
 async def _pour(sink: BodySink, data: bytes) -> None:

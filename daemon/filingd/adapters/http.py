@@ -24,6 +24,7 @@ from filingd.adapters.exchanges import (
     refuse_redirect,
     ssl_context,
 )
+from filingd.adapters.inflating import capped, most_packed_bytes
 from filingd.adapters.takeover import BodyReceiver
 from filingd.adapters.wire import WireClient
 from filingd.core.errors import TransferError
@@ -275,17 +276,17 @@ class AioHttpExchange:
         """See `ports.Exchange`, and `SentKey.capped`.
 
         Raises:
-            TransferError: it broke off or stalled.
+            TransferError: it broke off or stalled, or cannot be inflated.
         """
-        content = self._opened.content
+        content, most_bytes = self._opened.content, most_packed_bytes(self.head, limit_bytes)
         try:
             data = await content.readany()
             if not content.at_eof():
                 with Watch(self._flow, content.set_exception) as watch:
-                    data = await _read_on(content, data, limit_bytes, watch)
+                    data = await _read_on(content, data, most_bytes, watch)
         except _TRANSLATED as exc:
             raise _translated(exc, "stalled") from None
-        return self._key.capped(data, limit_bytes)
+        return capped(self.head, data, limit_bytes, self._key)
 
     async def pour_into(self, sink: BodySink, max_bytes: int) -> int:
         """See `ports.Exchange`."""

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Self
 import aiohappyeyeballs
 
 from filingd.adapters.exchanges import KEEP_ALIVE_S, SentKey, Watch, described, fill, refuse_redirect
+from filingd.adapters.inflating import capped, most_packed_bytes
 from filingd.adapters.wire_connection import WireConnection
 from filingd.core.errors import TransferError
 
@@ -262,13 +263,13 @@ class WireExchange:
         """See `ports.Exchange`, and `SentKey.capped`.
 
         Raises:
-            TransferError: it broke off or stalled.
+            TransferError: it broke off or stalled, or cannot be inflated.
         """
-        connection = self._opened
-        data = connection.take() if connection.is_whole else await self._read_on(connection, limit_bytes)
-        if len(data) > limit_bytes:
+        connection, most_bytes = self._opened, most_packed_bytes(self.head, limit_bytes)
+        data = connection.take() if connection.is_whole else await self._read_on(connection, most_bytes)
+        if len(data) > most_bytes:
             connection.close()
-        return self._key.capped(data, limit_bytes)
+        return capped(self.head, data, limit_bytes, self._key)
 
     async def _read_on(self, connection: WireConnection, limit_bytes: int) -> bytes:
         """The whole body, or more than the limit of it."""

@@ -248,6 +248,11 @@ class ResponseHead(msgspec.Struct, frozen=True):
         return int(text) if text is not None and text.isascii() and text.isdigit() else None
 
     @property
+    def is_gzipped(self) -> bool:
+        """Whether the body is packed; its declared length is that of the packed bytes then."""
+        return (self.header("content-encoding") or "").strip().lower() in ("gzip", "x-gzip")
+
+    @property
     def strong_etag(self) -> str | None:
         """The ETag if it is a strong one, as it was sent: one out of which a key was taken validates nothing."""
         etag = self.header("etag")

@@ -165,7 +165,8 @@ async def _examined(staged: Staged, head: ResponseHead, declared_bytes: int | No
 async def _document(exchange: Exchange, attempt: Attempt) -> Fetched:
     """A body small enough to be held whole: bounded, hashed, written later together with others."""
     data, whole = await exchange.read_capped(attempt.body.max_bytes)
-    declared_bytes = exchange.head.content_length if whole else None
+    head = exchange.head
+    declared_bytes = head.content_length if whole and not head.is_gzipped else None
     report = examine_document(data, attempt.body, declared_bytes)
     if not whole:
         report = replace(

@@ -350,7 +350,8 @@ class KvkDesk:
 
     async def _pack(self, call: KvkCall, answer: Answer) -> None:
         body = answer.body
-        if not self._settings.gzip or "gzip" not in call.headers.get("Accept-Encoding", ""):
+        is_asked_for = self._settings.gzip and "gzip" in call.headers.get("Accept-Encoding", "")
+        if not is_asked_for and not self._settings.gzip_unasked:
             return
         if isinstance(body, HeldBody) and body.data:
             answer.body = HeldBody(await _packed(body.data))

@@ -86,6 +86,7 @@ class KvkSandboxSettings(msgspec.Struct, kw_only=True, forbid_unknown_fields=Tru
     retired_paths: tuple[str, ...] = ()  # globs after the base, such as /v2/zoeken*
     retired_answer: Literal["404-html", "404-empty", "404-json", "410-html"] = "404-html"
     gzip: bool = False  # for clients that accept it (section 18.5)
+    gzip_unasked: bool = False  # the same for clients that ask for bodies as they are
     leaks_key: bool = False  # ap, counter.id and apiAuthzDetails, which echoes the key (section 3)
     repeated_hsts: bool = False  # Strict-Transport-Security twice in one response (section 18.5)
     nested_errors: bool = False  # {"meldingen": {"fout": [...]}} (section 4)
