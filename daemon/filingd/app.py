@@ -608,6 +608,7 @@ def watched_by(settings: Settings, registry: Registry) -> Sequence[WatchlistFold
             companies.plain_number,
             where.default,
             companies.search_of if companies.knows_searches else None,
+            companies.remark_on,
         )
         for companies in registry.companies
         if (where := settings.watchlists[companies.prefix.partition("/")[0]])

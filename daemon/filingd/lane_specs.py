@@ -67,6 +67,6 @@ def kvk_rules(kvk: KvkSettings) -> KvkRules:
         tombstone_interval_s=kvk.tombstone_interval_s,
         unknown_code_interval_s=kvk.unknown_code_interval_s,
         unknown_code_tries=kvk.unknown_code_tries,
-        all_404_run=kvk.most_not_found_in_a_row,
+        most_not_found_in_a_row=kvk.most_not_found_in_a_row,
         keep_versions_of_shielded=kvk.keep_versions_of_shielded,
     )

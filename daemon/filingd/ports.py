@@ -610,6 +610,10 @@ class Companies(Protocol):
         """
         ...
 
+    def remark_on(self, text: str) -> str | None:
+        """What is worth knowing of a text that is a number: that it had to be repaired, or looks mistyped. None: nothing is."""
+        ...
+
     def number_of(self, key: str) -> str:
         """The number in the key of an item about a company."""
         ...

@@ -82,6 +82,20 @@ def test_a_number_that_stands_there_twice_is_told_and_counts_once() -> None:
     assert "Line 1" in found.text
 
 
+def test_what_is_worth_knowing_of_a_good_number_is_told_and_the_number_counts() -> None:
+    def remark(field: str) -> str | None:
+        return "Mind the dot." if "." in field else None
+
+    read = list(lines_of("number\n1234\n56.78,a\n12x4\n56.78\n", plain, remark))
+    assert [line.number for line in read if isinstance(line, Entry)] == ["1234", "5678"]
+    assert [(one.line, one.text, one.is_bad) for one in read if isinstance(one, Finding)] == [
+        (3, "Mind the dot.", False),
+        (4, "Write four digits.", True),
+        (5, "Line 3 has it already; remove one.", False),
+    ]
+    assert not [one for one in lines_of("56.78", plain) if isinstance(one, Finding)]
+
+
 def test_a_value_is_quoted_within_bounds_and_without_signs_that_steer_a_terminal() -> None:
     (found,) = findings("1\x1b[31m" + "9" * 500)
     assert len(found.value) <= 61

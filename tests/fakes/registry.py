@@ -246,6 +246,9 @@ class FakeCompanies:
         self.watched: Mapping[str, ReaderTerms] = {}
         self.searches: Mapping[str, SavedSearch] = {}
 
+    def remark_on(self, text: str) -> str | None:
+        return "It is a child's card." if text.startswith("9") else None
+
     def plain_number(self, text: str) -> str:
         bare = text.replace(".", "").strip()
         if not (bare.isascii() and bare.isdigit() and len(bare) == 4):

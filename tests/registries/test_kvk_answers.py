@@ -265,20 +265,20 @@ def test_one_product_does_not_speak_for_another() -> None:
 
 
 def test_too_many_404_in_a_row_are_believed_no_more_until_one_goes_well() -> None:
-    of = proven(all_404_run=5)
+    of = proven(most_not_found_in_a_row=5)
     found = [verdict(of, PROFILE, fault("IPD0005")) for _ in range(7)]
     assert [type(one) for one in found] == [Absent] * 5 + [Blocked] * 2
     last = found[-1]
     assert isinstance(last, Blocked)
     assert (last.reason, last.key_at_fault) == ("all_not_found", False)
-    assert "all_404_run" in last.detail
+    assert "most_not_found_in_a_row" in last.detail
     verdict(of, PROFILE, given(of, PROFILE, basisprofiel()))
     assert isinstance(verdict(of, PROFILE, fault("IPD0005")), Absent)
 
 
 @pytest.mark.parametrize("code", ["IPD1002", "IPD1003"])
 def test_temporary_states_are_no_part_of_such_a_run(code: str) -> None:
-    of = proven(all_404_run=2)
+    of = proven(most_not_found_in_a_row=2)
     for _ in range(5):
         verdict(of, PROFILE, fault(code))
     assert isinstance(verdict(of, PROFILE, fault("IPD0005")), Absent)
@@ -296,7 +296,7 @@ ANSWERS = {
 
 @given_by(st.lists(st.sampled_from(sorted(ANSWERS)), max_size=30), st.integers(1, 4))
 def test_a_tombstone_always_follows_a_good_answer_and_no_long_run(story: list[str], longest: int) -> None:
-    of, has_answered, run = registry(all_404_run=longest), False, 0
+    of, has_answered, run = registry(most_not_found_in_a_row=longest), False, 0
     for told in story:
         answer = ANSWERS[told] or given(of, PROFILE, basisprofiel())
         found = verdict(of, PROFILE, answer)

@@ -72,7 +72,9 @@ def test_parameters_have_the_names_of_kvk_and_are_sent_as_it_takes_them(
         ('postcode = "1234AB"\nhuisnummer = 1\nhuisletter = "ab"', "huisletter"),
         ('naam = "x"\npostbusnummer = 4', "postcode"),
         ('postcode = "1234AB"\nhuisnummer = 100000', "huisnummer"),
-        ('postcode = "1234AB"\nhuisnummer = "12"', "huisnummer"),
+        ('postcode = "1234AB"\nhuisnummer = "012"', "huisnummer"),
+        ('postcode = "1234AB"\nhuisnummer = -1', "huisnummer"),
+        ('postcode = "1234AB"\nhuisnummer = 1.5', "huisnummer"),
         ('postcode = "1234AB"\nhuisnummer = true', "huisnummer"),
         ('naam = "x"\ntype = "branch"', "type"),
         ('naam = "x"\ntype = []', "type"),
@@ -83,7 +85,8 @@ def test_parameters_have_the_names_of_kvk_and_are_sent_as_it_takes_them(
         ('naam = "x"\nrefresh_interval = 7', "refresh_interval"),
         ('naam = "x"\nrefresh_interval = "7"', "refresh_interval"),
         ('naam = "x"\nrefresh_interval = "0 s"', "refresh_interval"),
-        ('naam = "x"\nsplit = "type"', "split"),
+        ('naam = "x"\nsplit = "provincie"', "split"),
+        ('naam = "x"\nsplit = 5', "split"),
         ('naam = "x"\nsplit = ["provincie"]', "split"),
         ('naam = "x"\nsplit = [["type"]]', "split"),
         ('naam = "x"\nsplit = ["type", "type"]', "split"),
@@ -139,6 +142,13 @@ def test_axes_stand_in_the_order_in_which_they_are_named() -> None:
         "naam": ("wiek", "maal"),
     }
     assert list(axes(text)) == ["plaats", "type", "straatnaam", "postcode", "naam"]
+
+
+def test_one_value_may_stand_without_brackets() -> None:
+    assert axes('naam = "x"\nsplit = "type"') == {"type": TYPES}
+    one = 'postcode = "1234AB"\nhuisnummer = "12"\nsplit = "naam"\nwoorden = "wiek"'
+    assert dict(read(one).parameters) == {"postcode": "1234AB", "huisnummer": "12"}
+    assert axes(one) == {}
 
 
 def test_an_axis_that_divides_nothing_is_passed_over() -> None:

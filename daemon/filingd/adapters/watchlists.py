@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     PlainNumber = Callable[[str], str]
     SearchOf = Callable[[Mapping[str, Any]], Search]
+    Remark = Callable[[str], str | None]
 
 EXTENSION = ".csv"
 SEARCH_EXTENSION = ".toml"
@@ -91,10 +92,13 @@ class WatchlistFolder:
         plain: PlainNumber,
         default: Terms,
         search_of: SearchOf | None = None,
+        remark: Remark | None = None,
     ) -> None:
         """`terms` by name of list; a list without has the default ones. `plain` brings a number into its plain form, `search_of`
-        makes a saved search of its TOML: without, such files are not looked at."""
+        makes a saved search of its TOML: without, such files are not looked at. `remark` says what is worth knowing of a number
+        that can be used."""
         self._search_of = search_of
+        self._remark = remark
         self._searches: dict[str, _SearchFile] = {}
         self._folder = folder
         self._terms = terms
@@ -160,7 +164,7 @@ class WatchlistFolder:
         numbers: list[str] = []
         findings: list[str] = []
         count = 0
-        for line in lines_of(text, self._plain):
+        for line in lines_of(text, self._plain, self._remark):
             if isinstance(line, Entry):
                 numbers.append(line.number)
                 continue

@@ -142,10 +142,12 @@ def import_(config_path: Path, registry: str | None, name: str, file: Any) -> in
     if file.name.endswith(".toml"):
         return _add_search(desks, name, text)
     desk = desk_of_list(desks, name, lambda each: each.editor.names())
-    lines = list(lines_of(text, desk.companies.plain_number))
+    lines = list(lines_of(text, desk.companies.plain_number, desk.companies.remark_on))
     _say_added(desk.editor, name, [line for line in lines if isinstance(line, Entry)])
     findings = [line for line in lines if isinstance(line, Finding)]
-    return _end([_told(file.name, finding) for finding in findings if finding.is_bad])
+    code = _end([_told(file.name, finding) for finding in findings if finding.is_bad])
+    _say([_told(file.name, finding) for finding in findings if finding.is_remark])
+    return code
 
 
 def _having(desks: Sequence[Desk], name: str | None) -> Sequence[Desk]:
@@ -282,8 +284,12 @@ def list_(config_path: Path, as_json: bool, registry: str | None, wants_schema: 
 
 
 def _end(bad: Sequence[str]) -> int:
-    for sentence in bad[:_SHOWN_PROBLEMS]:
-        click.echo(sentence, err=True)
-    if len(bad) > _SHOWN_PROBLEMS:
-        click.echo(f"… and {len(bad) - _SHOWN_PROBLEMS:,} more", err=True)
+    _say(bad)
     return ExitCode.FAILED if bad else ExitCode.OK
+
+
+def _say(sentences: Sequence[str]) -> None:
+    for sentence in sentences[:_SHOWN_PROBLEMS]:
+        click.echo(sentence, err=True)
+    if len(sentences) > _SHOWN_PROBLEMS:
+        click.echo(f"… and {len(sentences) - _SHOWN_PROBLEMS:,} more", err=True)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     PlainNumber = Callable[[str], str]  # raises CompanyNumberError
+    Remark = Callable[[str], str | None]
 
 _COMMENT = "#"
 _NOTE_BEGINS = re.compile(r"[,;\t]")
@@ -73,13 +74,15 @@ class Entry(msgspec.Struct, frozen=True):
 class Finding(msgspec.Struct, frozen=True):
     """One line that is not as it should be: its place in the list from 1, its value, what is wrong and what to do.
 
-    `is_bad` says that the line counts for nothing; else its number is there already.
+    `is_bad` says that the line counts for nothing; `is_remark` that its number counts, and is worth another look; else it is
+    there already.
     """
 
     line: int
     value: str
     text: str
     is_bad: bool = True
+    is_remark: bool = False
 
 
 class SavedSearch(msgspec.Struct, frozen=True):
@@ -107,8 +110,9 @@ class Reading(msgspec.Struct, frozen=True):
 # ------------------------------------------------------------------------------------------------- reading
 
 
-def lines_of(text: str, plain: PlainNumber) -> Iterator[Entry | Finding]:
-    """The entries of a list in their order, and its faults among them."""
+def lines_of(text: str, plain: PlainNumber, remark: Remark | None = None) -> Iterator[Entry | Finding]:
+    """The entries of a list in their order, and its faults among them. `remark` tells what is worth knowing of a number that
+    can be used: it follows the entry as a finding."""
     seen: dict[str, int] = {}
     may_be_header = True
     for position, found in enumerate(_LINE.finditer(text.removeprefix(_BYTE_ORDER_MARK)), 1):
@@ -117,8 +121,13 @@ def lines_of(text: str, plain: PlainNumber) -> Iterator[Entry | Finding]:
             continue
         field, note = _split(line)
         is_header, may_be_header = may_be_header and _is_header(field), False
-        if not is_header:
-            yield _read(position, field, note, plain, seen)
+        if is_header:
+            continue
+        read = _read(position, field, note, plain, seen)
+        yield read
+        told = remark(field) if remark is not None and isinstance(read, Entry) else None
+        if told is not None:
+            yield Finding(position, shown(field), told, is_bad=False, is_remark=True)
 
 
 def _read(position: int, field: str, note: str, plain: PlainNumber, seen: dict[str, int]) -> Entry | Finding:

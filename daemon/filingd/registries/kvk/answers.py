@@ -85,7 +85,7 @@ class Memory:
     """What is remembered of the answers of this run: which 404 may be believed, and which codes nobody knew were seen."""
 
     def __init__(self, rules: KvkRules) -> None:
-        self.guard = NotFoundGuard(rules.all_404_run)
+        self.guard = NotFoundGuard(rules.most_not_found_in_a_row)
         self._seen_codes: set[str] = set()
 
     def is_first_sight(self, code: str) -> bool:
@@ -157,7 +157,7 @@ class Question(ABC):
         run = self.memory.guard.run(self.product)
         return (
             f"the last {run} calls of {self.product} were all answered 404, so none of them is believed: the path may have moved "
-            "(see [kvk.paths]), or the service is out of order; if these numbers are gone indeed, raise [kvk] all_404_run"
+            "(see [kvk.paths]), or the service is out of order; if the numbers are gone, raise [kvk] most_not_found_in_a_row"
         )
 
     def _backoff_s(self, tries: int) -> float:

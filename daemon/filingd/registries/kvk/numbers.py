@@ -39,12 +39,14 @@ def plain_number(text: str) -> str:
     Raises:
         CompanyNumberError: it is none; says why.
     """
-    return _read(text).number
+    return text if _is_plain(text) else _read(text).number
 
 
 def remark_on(text: str) -> str | None:
     """What is worth knowing of a number that can be used: zeros that were put in front, an RSIN that fails its check. None if
     it is as it should be, or no number at all."""
+    if _is_plain(text) and not is_rsin(text):
+        return None
     try:
         number, zeros = _read(text)
     except CompanyNumberError:
@@ -57,6 +59,11 @@ def remark_on(text: str) -> str | None:
     if is_rsin(number) and not passes_eleven_test(number):
         told.append("It fails the check of RSINs and is asked for all the same. Look it up.")
     return " ".join(told) or None
+
+
+def _is_plain(text: str) -> bool:
+    """Whether it is a number as it should be: most lines of most lists are, and there may be a million of them."""
+    return len(text) in _NAMES and text.isascii() and text.isdigit() and bool(text.strip("0"))
 
 
 def _read(text: str) -> _Read:

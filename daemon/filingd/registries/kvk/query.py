@@ -18,6 +18,7 @@ POSTCODE, PO_BOX = "postcode", "postbusnummer"
 INACTIVE = "inclusiefInactieveRegistraties"
 _PAGING = frozenset({"pagina", "resultatenPerPagina"})
 _POSTCODE = re.compile(r"[0-9]{4}[A-Z]{2}", re.ASCII)
+_SMALL_NUMBER = re.compile(r"[1-9][0-9]{0,4}", re.ASCII)
 _LONGEST_TEXT = 256
 # One of these there has to be: what KVK makes of a call without any is unknown.
 _CRITERIA = (KVK_NUMBER, RSIN, BRANCH_NUMBER, NAME, STREET, POSTCODE, TOWN)
@@ -49,11 +50,11 @@ def postcode(field: str, value: object) -> str:
 
 
 def small_number(field: str, value: object) -> str:
-    """A house number or PO box: one to five digits."""
-    is_integer = isinstance(value, int) and not isinstance(value, bool)
-    if not is_integer or not isinstance(value, int) or not 1 <= value <= 99_999:
-        raise bad(field, value, "Write a whole number from 1 to 99999, without quotes.")
-    return str(value)
+    """A house number or PO box: one to five digits, in quotes or without."""
+    digits = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    if not isinstance(digits, str) or _SMALL_NUMBER.fullmatch(digits) is None:
+        raise bad(field, value, "Write a whole number from 1 to 99999.")
+    return digits
 
 
 def _digits(count: int) -> Callable[[str, object], str]:

@@ -50,7 +50,7 @@ class KvkRules(msgspec.Struct, frozen=True):
     unknown_code_interval_s: float = DAY_S
     unknown_code_tries: int = 3
     unproven_interval_s: float = HOUR_S  # a 404 that cannot be believed yet; doubled with each
-    all_404_run: int = 50
+    most_not_found_in_a_row: int = 50
     mismatch_interval_s: float = (
         10 * MINUTE_S
     )  # a cell whose rows do not add up; doubled while nothing changes

@@ -158,9 +158,9 @@ def _refresh_interval_s(table: Mapping[str, Any]) -> float | None:
 
 
 def _axes(table: Mapping[str, Any], parameters: Parameters) -> Iterable[Axis]:
-    names = table.get(_SPLIT, [])
+    names = _listed(table.get(_SPLIT, []))
     known = list(_VALUES_OF)
-    if not isinstance(names, list) or any(name not in known for name in names):
+    if any(name not in known for name in names):
         raise bad(
             _SPLIT, names, f"Write a list of some of {', '.join(known)}, in the order in which to split."
         )
@@ -184,12 +184,17 @@ def _axis_values(axis: str, table: Mapping[str, Any], parameters: Parameters) ->
     field = _VALUES_OF[axis]
     if field is None:
         return tuple(value for name, value in parameters if name == TYPE) or TYPES
-    values = table.get(field)
-    if not isinstance(values, list) or not values:
+    values = _listed(table.get(field, []))
+    if not values:
         raise bad(field, values, f"It has to list the values along which `split` divides {axis}.")
     check = _address if axis == POSTCODE else query.text
     found = {cleaned.casefold(): cleaned for cleaned in (check(field, value) for value in values)}
     return tuple(found.values())
+
+
+def _listed(value: object) -> list[Any]:
+    """A list, or the one thing that stands in its place."""
+    return value if isinstance(value, list) else [value]
 
 
 def _address(field: str, value: object) -> str:

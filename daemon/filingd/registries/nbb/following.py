@@ -73,6 +73,9 @@ class Companies:
     def plain_number(self, text: str) -> str:
         return plain_number(text)
 
+    def remark_on(self, text: str) -> str | None:  # noqa: ARG002 - check digits leave nothing to doubt
+        return None
+
     def number_of(self, key: str) -> str:
         return companies.number_of(key)
 
