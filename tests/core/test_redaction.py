@@ -12,10 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from filingd.core.redaction import (
+    KEPT_HEADERS,
     REDACTED,
     SHORTEST_KEY,
     holds_key,
     is_clean,
+    kept_headers,
     redact,
     redact_secret,
     redact_secret_in_headers,
@@ -32,6 +34,21 @@ ODD_KEYS = st.text("ghijklmnopqsuvwxyzGHJKLMNOPQSUVWXYZ0123456789-_+/=.*", min_s
 AROUND = st.text(
     string.printable.translate(str.maketrans("", "", string.hexdigits)) + "é€😀\ud800", max_size=30
 )
+
+
+GATEWAY = {
+    "ap": "x",
+    "Counter.Id": "y",
+    "apiAuthzDetails": "the key",
+    "Set-Cookie": "z",
+    "X-Anything": "the key",
+}
+
+
+def test_headers_are_kept_by_name_and_all_others_are_not() -> None:
+    said = {"Content-Type": "application/json", "api-version": "1.5.0", "Retry-After": "5"}
+    assert kept_headers(GATEWAY | said) == said
+    assert all(name == name.lower() for name in KEPT_HEADERS)
 
 
 def _nested(leaf: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:

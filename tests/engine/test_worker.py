@@ -168,12 +168,13 @@ async def test_what_a_first_look_that_found_nothing_counts_is_a_series() -> None
 
 
 async def test_a_bad_body_goes_to_quarantine_with_what_is_known_of_it() -> None:
-    rig = EngineRig(respond=lambda _: Reply(200, book()[:-30], {"X-Served-By": "shelf"}))
+    rig = EngineRig(respond=lambda _: Reply(200, book()[:-30], {"Server": "shelf", "X-Served-By": "nobody"}))
     row = await rig.attempt()
     assert (row.state, row.attempts) == (State.DUE, 1)
     ((place, record),) = rig.store.quarantined.items()
     assert rig.store.published == {place: book()[:-30]}
-    assert (record.key, record.status, record.headers["x-served-by"]) == (KEY, 200, "shelf")
+    assert (record.key, record.status, record.headers["server"]) == (KEY, 200, "shelf")
+    assert "x-served-by" not in record.headers, "what is kept is decided by name"
     assert record.problem == row.reason
     assert rig.log.of(events.ITEM_QUARANTINED, key=KEY, path=place)
 

@@ -87,6 +87,42 @@ def redact_secret_in_headers(headers: Mapping[str, str], secret: str) -> Mapping
     return {_without(name, secret): _without(value, secret) for name, value in headers.items()}
 
 
+KEPT_HEADERS = frozenset(
+    {
+        "accept-ranges",
+        "age",
+        "api-version",
+        "cache-control",
+        "connection",
+        "content-encoding",
+        "content-length",
+        "content-range",
+        "content-type",
+        "date",
+        "etag",
+        "expires",
+        "last-modified",
+        "location",
+        "retry-after",
+        "server",
+        "transfer-encoding",
+        "vary",
+        "via",
+        "warning",
+        "www-authenticate",
+        "x-request-id",
+    }
+)
+
+
+def kept_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """What may be written down of the headers of a response: those that are known to say something worth keeping, by name.
+
+    Gateways add others as they like, and have been seen to put the key, and what it may do, into them (KVK reference, section 3).
+    """
+    return {name: value for name, value in headers.items() if name.lower() in KEPT_HEADERS}
+
+
 def redact(value: Any, secrets: Collection[str] = (), depth: int = 0) -> Any:
     """The value as plain JSON types, redacted at any depth, keys of mappings included.
 

@@ -27,7 +27,7 @@ from filingd.core.model import (
     Throttled,
     Version,
 )
-from filingd.core.redaction import redact_text
+from filingd.core.redaction import kept_headers, redact_text
 from filingd.engine.damage import UNREADABLE, move_aside, problem_of, read
 from filingd.engine.dropping import Dropper, marked
 from filingd.engine.transfer import stage_whole
@@ -305,7 +305,7 @@ class Outcomes:
         detail = self._redacted(verdict.detail)  # it may quote the body, in which an error may quote the key
         record = QuarantineRecord(
             made.item.key, made.attempt.route, made.request_id, self._clock.now(), verdict.reason, detail,
-            head.status if head else 0, dict(head.headers) if head else {},
+            head.status if head else 0, kept_headers(head.headers) if head else {},
         )  # fmt: skip
         where = await fetched.staged.quarantine(record)
         self._steps.reached(steps.BODY_QUARANTINED)
