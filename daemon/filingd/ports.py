@@ -618,9 +618,15 @@ class Companies(Protocol):
         """The number in the key of an item about a company."""
         ...
 
-    def follow(self, watched: Mapping[str, Any], searches: Mapping[str, SavedSearch] | None = None) -> None:
+    def follow(
+        self,
+        watched: Mapping[str, Any],
+        searches: Mapping[str, SavedSearch] | None = None,
+        *,
+        is_whole: bool = True,
+    ) -> None:
         """From now on these companies are followed, on these terms (the registry's own), and no others; and these saved searches,
-        by name. Without `searches` they stay as they are."""
+        by name. Without `searches` they stay as they are. Not `is_whole`: there may be more, whom leads will name."""
         ...
 
     def search_of(self, table: Mapping[str, Any]) -> Search:

@@ -245,6 +245,7 @@ class FakeCompanies:
     def __init__(self) -> None:
         self.watched: Mapping[str, ReaderTerms] = {}
         self.searches: Mapping[str, SavedSearch] = {}
+        self.is_whole = False
 
     def remark_on(self, text: str) -> str | None:
         return "It is a child's card." if text.startswith("9") else None
@@ -258,8 +259,14 @@ class FakeCompanies:
     def number_of(self, key: str) -> str:
         return key.split("/")[2]
 
-    def follow(self, watched: Mapping[str, Any], searches: Mapping[str, SavedSearch] | None = None) -> None:
-        self.watched = watched
+    def follow(
+        self,
+        watched: Mapping[str, Any],
+        searches: Mapping[str, SavedSearch] | None = None,
+        *,
+        is_whole: bool = True,
+    ) -> None:
+        self.watched, self.is_whole = watched, is_whole
         self.searches = self.searches if searches is None else searches
 
     def search_of(self, table: Mapping[str, Any]) -> Search:

@@ -17,7 +17,6 @@ from filingd.core.watchlist import SavedSearch
 from filingd.registries.kvk import cells, requests, searches
 from filingd.registries.kvk.payloads import LEFT_OUT, TYPES
 from filingd.registries.kvk.searches import KvkSearch, search_of
-from filingd.registries.kvk.upkeep import LOOK_AGAIN_S
 from registries.kvk_cases import DAY_S, EVERYTHING, NOW, RULES, SECOND, fault, page, registry, said
 from registries.kvk_world import Firm, Mirror, Register
 
@@ -81,7 +80,7 @@ def test_who_pays_and_how_often_is_said_by_the_terms_of_the_list_unless_the_sear
 @pytest.mark.parametrize("cell", ["plaats=Elders", "type=hoofdvestiging"])
 def test_a_cell_that_the_search_does_not_have_is_not_asked_for(cell: str) -> None:
     of = registry({}, {"molens": SavedSearch(MOLENS, EVERYTHING)})
-    expected = Deferral("not_wanted", "kvk/main/zoeken", NOW + LOOK_AGAIN_S)
+    expected = Deferral("not_wanted", "kvk/main/zoeken", NOW + 86_400.0)
     assert of.request(page(FOLDER, cell), NOW) == expected
     assert of.judge(f"kvk/searches/{FOLDER}/{cell}", {}, NOW) is None
 

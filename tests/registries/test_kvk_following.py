@@ -24,6 +24,7 @@ from filingd.core.model import (
 from filingd.core.watchlist import SavedSearch
 from filingd.registries.kvk import searches
 from filingd.registries.kvk.operations import DEFAULT_PATHS, PARTS, PARTS_OF_COMPANY
+from filingd.registries.kvk.registry import KvkRegistry
 from filingd.registries.kvk.searches import search_of
 from filingd.registries.kvk.terms import KvkTerms
 from filingd.registries.kvk.upkeep import LOOK_AGAIN_S, RANK_NUMBER
@@ -127,9 +128,24 @@ def test_a_path_may_be_another() -> None:
 def test_what_nobody_wants_is_not_asked_for_and_waits_until_it_is_taken_off_the_schedule() -> None:
     of = registry({COMPANY: BASIC})
     for wanted in (item("eigenaar"), item("basisprofiel", OTHER_COMPANY), item("zoeken", RSIN)):
-        expected = Deferral("not_wanted", "kvk/main/basisprofiel", NOW + LOOK_AGAIN_S)
+        expected = Deferral("not_wanted", "kvk/main/basisprofiel", NOW + 86_400.0)
         assert of.request(wanted, NOW) == expected
         assert of.recheck_at(wanted, NOW) is None
+
+
+def test_before_the_lists_were_read_everything_waits_a_moment_and_is_due_as_soon_as_they_are() -> None:
+    of = KvkRegistry(RULES)
+    (companies,) = of.companies
+    companies.follow({OTHER_COMPANY: BASIC}, {}, is_whole=False)
+    asked_early = item("basisprofiel")
+    deferral = of.request(asked_early, NOW)
+    assert deferral == Deferral("waits_for_lists", "kvk/main/basisprofiel", NOW + LOOK_AGAIN_S)
+    companies.follow({COMPANY: BASIC}, {})
+    for reason in ("waits_for_lists", "not_wanted"):
+        waits = replace(asked_early, state=State.DUE, due_at=NOW + LOOK_AGAIN_S, reason=reason)
+        changes = companies.plan([COMPANY], {waits.key: waits}, NOW)
+        (due,) = (change.item for change in changes if change.item.key == waits.key)
+        assert (due.due_at, due.reason) == (NOW, None)
 
 
 # ------------------------------------------------------------------------------------------------- planning

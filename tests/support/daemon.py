@@ -83,14 +83,18 @@ def _tables(table: Mapping[str, Any], name: str = "") -> Iterator[str]:
             yield from _tables(value, f"{name}.{key}" if name else key)
 
 
-def _laid_over(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+def _laid_over(
+    base: Mapping[str, Any], over: Mapping[str, Any], *, keeps_none: bool = False
+) -> dict[str, Any]:
     merged = dict(base)
     for key, value in over.items():
         known = merged.get(key)
         merged[key] = (
-            _laid_over(known, value) if isinstance(known, dict) and isinstance(value, dict) else value
+            _laid_over(known, value, keeps_none=keeps_none)
+            if isinstance(known, dict) and isinstance(value, dict)
+            else value
         )
-    return {key: value for key, value in merged.items() if value is not None}
+    return {key: value for key, value in merged.items() if keeps_none or value is not None}
 
 
 @dataclass
@@ -115,7 +119,7 @@ class DaemonConfig:
 
     def change(self, tables: Mapping[str, Any]) -> Self:
         """Lay tables over the configuration."""
-        self.changes = _laid_over(self.changes, tables)
+        self.changes = _laid_over(self.changes, tables, keeps_none=True)
         return self
 
     @property

@@ -185,6 +185,8 @@ class Supervisor:
         await self._engine.room.check()
         if self._is_errand:
             return
+        if self._engine.watchers is not None:
+            await self._engine.watchers.read()
         await self._engine.planner.plan()
         await self._note_open_groups()
 

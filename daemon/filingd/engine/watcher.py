@@ -71,6 +71,11 @@ class Watchers:
         """Let all look again and again; runs until cancelled."""
         await asyncio.gather(*(watcher.run() for watcher in self._watchers))
 
+    async def read(self) -> None:
+        """Let all read their lists."""
+        for watcher in self._watchers:
+            await watcher.read()
+
     async def look(self) -> None:
         """Let all look at once."""
         for watcher in self._watchers:
@@ -160,6 +165,14 @@ class Watcher:
         """Whether the lists were read, and everybody is followed whom a stored body names."""
         return self._has_read and await self._leads.is_current()
 
+    async def read(self) -> None:
+        """Read the lists for the first time, so that whatever is asked for from now on is asked on their terms. The manifest
+        follows at the next look."""
+        async with self._looking:
+            self._untaken = await self._lists.look()
+            if self._untaken is not None:
+                self._companies.follow(self._untaken.watched, self._untaken.searches, is_whole=False)
+
     async def look(self) -> None:
         """Read the lists if they changed, and let the manifest follow. What the disk refuses is tried again at the next look."""
         try:
@@ -177,7 +190,7 @@ class Watcher:
     async def _take(self, reading: Reading) -> None:
         self._listed, self._is_complete = reading.watched, reading.is_complete
         has_searches, self._searches = self._searches != reading.searches, reading.searches
-        self._companies.follow(self._listed, reading.searches)
+        self._companies.follow(self._listed, reading.searches, is_whole=False)
         self._follow()
         compared = await self._compare()
         self._look_at(compared.removed)

@@ -19,7 +19,7 @@ from filingd.registries.kvk.profiles import stored
 from filingd.registries.kvk.requests import MOST_PAGES, MOST_ROWS, ROWS_PER_PAGE
 from filingd.registries.kvk.searches import KvkSearch
 from filingd.registries.kvk.terms import KvkTerms
-from filingd.registries.kvk.upkeep import LOOK_AGAIN_S, NOT_WANTED, RANK_SEARCH, dropped, kept_up
+from filingd.registries.kvk.upkeep import RANK_SEARCH, dropped, kept_up, put_off
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -106,7 +106,7 @@ class SearchLine:
             return Deferral(PARAMETER_REFUSED, item.lane, None)
         parameters = wanted.search.narrowed(searches.cell_in(item.key)) if wanted else None
         if wanted is None or parameters is None:
-            return Deferral(NOT_WANTED, item.lane, now + LOOK_AGAIN_S)
+            return put_off(item, now, lists_are_read=self._wanted is not None)
         return requests.search(self._rules, wanted.lane, parameters, _page_of(item.key), is_cell=True)
 
     def interpret(self, item: Item, answer: Answer, now: float) -> Verdict:

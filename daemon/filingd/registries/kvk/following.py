@@ -31,6 +31,7 @@ class Companies:
         self._rules = rules
         self._search_line = search_line
         self._watched: Mapping[str, KvkTerms] = {}
+        self._is_whole = False  # before anybody said who is followed
 
     # ------------------------------------------------------------------ who is followed
 
@@ -45,9 +46,13 @@ class Companies:
         return profiles.number_of(key)
 
     def follow(
-        self, watched: Mapping[str, KvkTerms], searches: Mapping[str, SavedSearch] | None = None
+        self,
+        watched: Mapping[str, KvkTerms],
+        searches: Mapping[str, SavedSearch] | None = None,
+        *,
+        is_whole: bool = True,
     ) -> None:
-        self._watched = watched
+        self._watched, self._is_whole = watched, is_whole
         if searches is not None:
             self._search_line.follow(searches)
 
@@ -62,6 +67,10 @@ class Companies:
         """How a part of a number is wanted; None if it is not."""
         terms = self._watched.get(number)
         return terms.part(part) if terms is not None else None
+
+    def are_known(self) -> bool:
+        """Whether it was said of everybody who is followed."""
+        return self._is_whole
 
     # ------------------------------------------------------------------ whom answers name
 

@@ -20,7 +20,7 @@ from filingd.registries.kvk.operations import (
     VESTIGINGSPROFIEL,
     ZOEKEN,
 )
-from filingd.registries.kvk.upkeep import LOOK_AGAIN_S, NOT_WANTED
+from filingd.registries.kvk.upkeep import put_off
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -73,7 +73,10 @@ def stored(rules: KvkRules, head: ResponseHead, again_at: float | None, *, drops
 class NumberLine:
     """The items about numbers. Its functions mean what those of `ports.Registry` mean, for its own keys alone."""
 
-    def __init__(self, rules: KvkRules, memory: Memory, terms_of: TermsOf) -> None:
+    def __init__(
+        self, rules: KvkRules, memory: Memory, terms_of: TermsOf, lists_are_read: Callable[[], bool]
+    ) -> None:
+        self._lists_are_read = lists_are_read
         self._rules = rules
         self._memory = memory
         self._terms_of = terms_of
@@ -82,7 +85,7 @@ class NumberLine:
         number, part = number_of(item.key), leaf_of(item.key)
         terms = self._terms_of(number, part)
         if terms is None:
-            return Deferral(NOT_WANTED, item.lane, now + LOOK_AGAIN_S)
+            return put_off(item, now, lists_are_read=self._lists_are_read())
         lane = self._rules.lane_name(terms.account, PRODUCT_OF_PART[part])
         if part == ZOEKEN:
             return requests.search(self._rules, lane, [("rsin", number)], 1, is_cell=False)

@@ -50,7 +50,7 @@ class KvkRegistry:
         memory = Memory(rules)
         self._searches = SearchLine(rules, memory)
         self._companies = Companies(rules, self._searches)
-        self._numbers = NumberLine(rules, memory, self._companies.terms_of)
+        self._numbers = NumberLine(rules, memory, self._companies.terms_of, self._companies.are_known)
         self.companies = (self._companies,)
 
     def lanes(self) -> Sequence[LaneSpec]:

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from filingd.core.forgetting import FORGOTTEN_REASON
 from filingd.core.lifecycle import Event, next_state
-from filingd.core.model import EMPTY_STATES, HOLDING_STATES, LEASED_STATES, Change, State
+from filingd.core.model import EMPTY_STATES, HOLDING_STATES, LEASED_STATES, Change, Deferral, State
 from filingd.registries.kvk.answers import NO_RESULTS, PARAMETER_REFUSED
 
 if TYPE_CHECKING:
@@ -17,12 +17,23 @@ if TYPE_CHECKING:
     from filingd.core.model import Item
 
 NOT_WANTED = "not_wanted"
-# Whether something is wanted is known once the lists were read: until then, and until it is taken off the schedule, it waits.
+# Whether something is wanted is known once the lists were read. What nobody wants is taken off the schedule when the lists are
+# compared with it; what was in the way of that then waits for the next time.
+WAITS_FOR_LISTS = "waits_for_lists"
 LOOK_AGAIN_S = 5.0
+_NEXT_COMPARISON_S = 24 * 3600.0
+_PUT_OFF = frozenset({WAITS_FOR_LISTS, NOT_WANTED})
 RANK_SEARCH = 40_000_000  # what is free, and tells which numbers there are
 RANK_NUMBER = 40_000_001
 _KEPT_STATES = HOLDING_STATES | EMPTY_STATES
 _STOPPED = frozenset({FORGOTTEN_REASON, PARAMETER_REFUSED})  # nothing but an operator begins these again
+
+
+def put_off(item: Item, now: float, *, lists_are_read: bool) -> Deferral:
+    """What becomes of an item whose turn has come and that nobody wants, as far as is known."""
+    if lists_are_read:
+        return Deferral(NOT_WANTED, item.lane, now + _NEXT_COMPARISON_S)
+    return Deferral(WAITS_FOR_LISTS, item.lane, now + LOOK_AGAIN_S)
 
 
 def dropped(items: Iterable[Item]) -> list[Change]:
@@ -47,7 +58,9 @@ def kept_up(known: Item, lane: str, rank: int, interval_s: float, now: float) ->
     if known.state in LEASED_STATES or known.reason in _STOPPED:
         return None
     after = replace(known, lane=lane, priority=rank)
-    if known.state in _KEPT_STATES:
+    if known.reason in _PUT_OFF and known.due_at is not None:  # its turn had come
+        after = replace(after, due_at=now, reason=None)
+    elif known.state in _KEPT_STATES:
         reason = None if known.reason == NOT_WANTED else known.reason
         after = replace(after, due_at=_next_look_at(known, interval_s, now), reason=reason)
     elif known.due_at is None:

@@ -85,7 +85,13 @@ class Companies:
     def search_prefix(self, name: str) -> str | None:  # noqa: ARG002 - there are none
         return None
 
-    def follow(self, watched: Mapping[str, NbbTerms], searches: object = None) -> None:  # noqa: ARG002 - there are none
+    def follow(
+        self,
+        watched: Mapping[str, NbbTerms],
+        searches: object = None,  # noqa: ARG002 - there are none
+        *,
+        is_whole: bool = True,  # noqa: ARG002 - nor does anybody lead to others
+    ) -> None:
         self._watched = watched
 
     def search_of(self, table: Mapping[str, Any]) -> Search:  # noqa: ARG002 - whatever it says
