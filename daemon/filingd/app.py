@@ -390,7 +390,7 @@ async def build_engine(  # noqa: PLR0915 - one list of parts, in the order in wh
     if watchers is not None and key_watch is not None:
         key_watch.hooks.append(watchers.look)
     alarm_watch = _alarm_watch(
-        settings, registry, store, manifest, lanes, accounts, room, clock_watch, key_watch, clock, log
+        settings, store, manifest, lanes, accounts, room, clock_watch, key_watch, clock, log
     )
     pokes.append(alarm_watch.poke)
     return Engine(
@@ -432,7 +432,6 @@ async def build_engine(  # noqa: PLR0915 - one list of parts, in the order in wh
 
 def _alarm_watch(
     settings: Settings,
-    registry: Registry,
     store: Store,
     manifest: Manifest,
     lanes: Mapping[str, Lane],
@@ -446,9 +445,11 @@ def _alarm_watch(
     """Tells the alarms of a mirror; it looks when a lane's health or a key changes, besides its own rhythm."""
     from filingd.engine.alarm_watch import AlarmWatch, FactGatherer
 
+    observer = settings.nbb.observer if settings.nbb is not None else None
+    observed = _nbb_registry(settings)  # others have no days
     gatherer = FactGatherer(
-        settings.nbb.observer if settings.nbb else None, manifest, registry.expected, lanes, room, settings.store.keep_free_bytes,
-        clock_watch, key_watch, clock, accounts,
+        observer, manifest, observed.expected if observed is not None else lambda _: (), lanes, room,
+        settings.store.keep_free_bytes, clock_watch, key_watch, clock, accounts,
     )  # fmt: skip
     watch = AlarmWatch(gatherer, settings.alarm_bounds, settings.run.alarm_repeat_s, store, clock, log)
     for lane in lanes.values():
