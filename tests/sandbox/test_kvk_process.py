@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from filingd.cli.sandbox import _settings
 from support.kvk_http import API, get, zoeken
 from support.sandbox import KVK_KEYS, KVK_PUBLIC_TEST_KEY, Admin, AdminError, SandboxProcess
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from support.raw_http import Reply
 
@@ -142,6 +144,14 @@ def test_a_key_is_revoked_in_mid_run(running: SandboxProcess, admin: Admin) -> N
     assert ask(running, PROFILE).status == 401
     admin.add_key("kvk", KVK_KEYS["main"], "main")
     assert ask(running, PROFILE).status == 200
+
+
+def test_the_command_line_says_how_many_companies_there_are(tmp_path: Path) -> None:
+    file = tmp_path / "knobs.toml"
+    file.write_text("[kvk]\ngzip = true\ncompanies = 3\n")
+    assert _settings(file, None, None, None).kvk.companies == 3
+    given = _settings(file, 5, None, 70_000)
+    assert (given.seed, given.kvk.companies, given.kvk.gzip) == (5, 70_000, True)
 
 
 def test_the_schema_describes_kvk_too(admin: Admin) -> None:

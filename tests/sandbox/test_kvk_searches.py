@@ -290,6 +290,17 @@ async def test_rows_with_an_address_abroad_are_in_no_town() -> None:
     assert sum(in_towns) < whole
 
 
+async def test_a_search_by_number_needs_no_index() -> None:
+    async with InProcessSandbox(kvk={"companies": 1_000_000, "crowd_companies": 0}) as sandbox:
+        company = sandbox.world.kvk.registers["api"].company("98999998")
+        assert company is not None
+        asked = [{"kvkNummer": company.number}, {"vestigingsnummer": company.branches[0].number}]
+        asked += [{"rsin": company.rsin}] if company.rsin else []
+        for parameters in asked:
+            answer = await found(sandbox, **parameters, inclusiefInactieveRegistraties="true")
+            assert {row["kvkNummer"] for row in answer["resultaten"]} == {company.number}
+
+
 # --- numbers lead back ---
 
 

@@ -37,7 +37,7 @@ def section(
     the sandbox has under the same name.
     """
     keys = {
-        account: {"key": f"env:{variable(account)}", **limits}
+        account: {"key": f"env:{variable(account)}", "budget_per_month_eur": 1000.0, **limits}
         for account, limits in (accounts or {"main": {}}).items()
     }
     plain = {"base_url": base_url, "calls_per_second": 90.0, "concurrency": 8}

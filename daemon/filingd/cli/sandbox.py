@@ -59,6 +59,12 @@ _PORT = click.IntRange(0, 65535)
     type=float,
     help="Filings against the real registry, 1.0 being real. Default: 0.02, or as in --settings.",
 )
+@click.option(
+    "--kvk-companies",
+    type=click.IntRange(0, 1_000_000),
+    metavar="N",
+    help="Seeded companies of KVK. Default: 5000, or as in --settings.",
+)
 @click.option("--settings", "settings_path", type=_FILE, metavar="FILE", help="Knobs, JSON or TOML.")
 @click.option(
     "--faults", "faults_path", type=_FILE, metavar="FILE", help="Fault rules to begin with, JSON or TOML."
@@ -85,6 +91,7 @@ def sandbox(
     clock_rate: float,
     seed: int | None,
     scale: float | None,
+    kvk_companies: int | None,
     settings_path: Path | None,
     faults_path: Path | None,
     journal_path: Path | None,
@@ -101,7 +108,7 @@ def sandbox(
     from filingd.sandbox.clock import SandboxClock, parse_instant
     from filingd.sandbox.server import Address, Sandbox
 
-    settings = _settings(settings_path, seed, scale)
+    settings = _settings(settings_path, seed, scale, kvk_companies)
     rules = _rules(faults_path)
     start_at = parse_instant(clock) if clock else time.time()
     running = Sandbox(
@@ -114,12 +121,17 @@ def sandbox(
     asyncio.run(_serve(running, ready_file, as_json=as_json))
 
 
-def _settings(path: Path | None, seed: int | None, scale: float | None) -> SandboxSettings:
+def _settings(
+    path: Path | None, seed: int | None, scale: float | None, kvk_companies: int | None
+) -> SandboxSettings:
     from filingd.sandbox.settings import read_table, settings_from
 
     fields: dict[str, Any] = dict(read_table(path)) if path else {}
     given = {"seed": seed, "scale": scale}
-    return settings_from(fields | {name: value for name, value in given.items() if value is not None})
+    settings = settings_from(fields | {name: value for name, value in given.items() if value is not None})
+    return (
+        settings if kvk_companies is None else settings_from({"kvk": {"companies": kvk_companies}}, settings)
+    )
 
 
 def _rules(path: Path | None) -> list[Rule]:

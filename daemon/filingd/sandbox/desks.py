@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from filingd.sandbox.faults import Subject
     from filingd.sandbox.keys import Holder
 
-KEY_HEADERS = frozenset({"nbb-cbso-subscription-key", "apikey"})
 AnyEffect = TypeVar("AnyEffect", bound=Effect)
 
 
@@ -52,6 +51,11 @@ class Desk(Protocol[AnyCall]):
     @property
     def prefixes(self) -> tuple[str, ...]:
         """Where its paths begin."""
+        ...
+
+    @property
+    def key_header(self) -> str:
+        """The header that carries its keys; it is written down nowhere."""
         ...
 
     def read(self, method: str, url: URL, headers: CIMultiDictProxy[str]) -> AnyCall:

@@ -103,6 +103,7 @@ class Throttle(Effect, tag="throttle", frozen=True, kw_only=True):
     status: Literal[429, 403, 503] = 429
     seconds: int = 1
     retry_after: Literal["seconds", "date", "garbage", "none"] = "seconds"
+    of: Literal["rate", "quota"] = "rate"  # what KVK's text names; NBB's follows from the status
 
 
 class Empty(Effect, tag="empty", frozen=True, kw_only=True):

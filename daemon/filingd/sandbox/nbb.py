@@ -128,6 +128,7 @@ class NbbDesk:
     """
 
     prefixes: ClassVar[tuple[str, ...]] = ("/",)
+    key_header: ClassVar[str] = KEY_HEADER
 
     def __init__(self, world: World) -> None:
         self._world = world

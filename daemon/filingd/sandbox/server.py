@@ -16,7 +16,6 @@ from filingd.core.errors import ConfigError, UnavailableError
 from filingd.sandbox.admin import make_admin
 from filingd.sandbox.clock import SandboxClock
 from filingd.sandbox.delivery import Delivery, reset, silence
-from filingd.sandbox.desks import KEY_HEADERS
 from filingd.sandbox.faults import Latency, Refuse, Rule, Stall, Subject
 from filingd.sandbox.journal import SUBJECT_FIELDS, Entry, Journal, JournalFile
 from filingd.sandbox.keys import fingerprint
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
 LOOPBACK = "127.0.0.1"
 _BACKLOG = 512
 _STOP_GRACE_S = 0.25
-_UNRECORDED = frozenset({*KEY_HEADERS, "authorization", "cookie"})
+_SECRET_HEADERS = frozenset({"authorization", "cookie"})
 
 _log = logging.getLogger("filingd.sandbox")
 _log.addHandler(logging.NullHandler())
@@ -80,6 +79,7 @@ class Sandbox:
         self.world = make_world(settings or SandboxSettings(), clock, "")
         self.world.faults.add(rules)
         self._desks: list[Desk[Any]] = [NbbDesk(self.world), KvkDesk(self.world)]
+        self._unrecorded = _SECRET_HEADERS | {desk.key_header.lower() for desk in self._desks}
         self._web: web.Server | None = None
         self._listener: asyncio.Server | None = None
         self._admin: web.AppRunner | None = None
@@ -192,6 +192,9 @@ class Sandbox:
         call: Call = desk.read(request.method, request.rel_url, request.headers)
         entry.key_in_url = in_path or in_query or "key=" in query.lower()
         _describe(entry, call, request)
+        entry.headers = {
+            name: value for name, value in request.headers.items() if name.lower() not in self._unrecorded
+        }
         self.journal.announced(entry)
         return entry, call
 
@@ -246,7 +249,6 @@ def _describe(entry: Entry, call: Call, request: web.BaseRequest) -> None:
     entry.request_id = headers.get("X-Request-Id", "")
     entry.range, entry.if_range = headers.get("Range", ""), headers.get("If-Range", "")
     entry.user_agent, entry.accept = headers.get("User-Agent", ""), headers.get("Accept", "")
-    entry.headers = {name: value for name, value in headers.items() if name.lower() not in _UNRECORDED}
 
 
 def _bound(port: int, option: str) -> socket.socket:

@@ -131,6 +131,7 @@ class KvkDesk:
     """Answers calls on both bases. The world is the sandbox's and may change between calls."""
 
     prefixes: ClassVar[tuple[str, ...]] = tuple(f"{prefix}/" for prefix in PREFIXES.values())
+    key_header: ClassVar[str] = KEY_HEADER
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -220,7 +221,9 @@ class KvkDesk:
     def _check_limits(self, call: KvkCall) -> Answer | None:
         for effect in self._claim("quota", call):
             if isinstance(effect, Throttle):
-                return self._throttled(effect)
+                return self._throttled(
+                    effect, errors.QUOTA_TEXT if effect.of == "quota" else errors.RATE_TEXT
+                )
             if isinstance(effect, Status):
                 return _with_pause(short(effect.status, errors.RATE_TEXT, TEXT), effect.retry_after)
         limits = self._world.kvk
@@ -238,15 +241,13 @@ class KvkDesk:
         )
         return self._throttled(effect, text)
 
-    def _throttled(self, effect: Throttle, text: bytes = errors.RATE_TEXT) -> Answer:
+    def _throttled(self, effect: Throttle, text: bytes) -> Answer:
         pauses = {
             "seconds": str(effect.seconds),
             "date": email.utils.formatdate(self._world.clock.now() + effect.seconds, usegmt=True),
             "garbage": "soon, perhaps",
             "none": "",
         }
-        if effect.status != 429 and text == errors.RATE_TEXT and effect.seconds >= 3600:
-            text = errors.QUOTA_TEXT
         return _with_pause(short(effect.status, text, TEXT), pauses[effect.retry_after])
 
     def _check_product(self, call: KvkCall) -> Answer | None:

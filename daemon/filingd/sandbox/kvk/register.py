@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
+import threading
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -52,6 +52,8 @@ class Register:
         self._own = {company.number: company for company in own}
         self._seeded = seeded
         self._changed: dict[str, Company | None] = {}
+        self._building = threading.Lock()
+        self._built: SeededIndex | None = None
 
     # --- by number ---
 
@@ -79,21 +81,24 @@ class Register:
 
     # --- searches ---
 
-    @functools.cached_property
+    @property
     def _index(self) -> SeededIndex:
-        return SeededIndex(self._seeded)
+        with self._building:  # by one thread; the others wait for it
+            if self._built is None:
+                self._built = SeededIndex(self._seeded)
+            return self._built
 
     def search(self, criteria: Criteria) -> Found:
         """The lines of a search; may take seconds for the first among many companies."""
         held = [row for company in self._held(criteria) for row in rows_of(company) if matches(row, criteria)]
-        return Found(held, self._indexed(criteria), self._index if len(self._seeded) else None)
+        lines = self._indexed(criteria)
+        return Found(held, lines, self._index if lines else None)
 
     def _held(self, criteria: Criteria) -> Iterator[Company]:
         """The companies that are looked at one by one: those with a case of their own, changed ones, and one asked by number."""
+        changed = tuple(self._changed.items())  # which may grow meanwhile
         yield from (company for number in self._own if (company := self.company(number)))
-        yield from (
-            company for number, company in self._changed.items() if company and number not in self._own
-        )
+        yield from (company for number, company in changed if company and number not in self._own)
         asked = self._seeded_by_number(criteria)
         if asked and asked.number not in self._changed:
             yield asked
@@ -109,7 +114,7 @@ class Register:
         if criteria.company or criteria.branch or criteria.rsin or not len(self._seeded):
             return ()
         lines = self._index.found(criteria)
-        gone = {int(number) - FIRST_NUMBER for number in self._changed}
+        gone = {int(number) - FIRST_NUMBER for number in tuple(self._changed)}
         return tuple(line for line in lines if place_of(line) not in gone) if gone else lines
 
     # --- changes ---

@@ -111,7 +111,7 @@ def matched_address(row: Row, criteria: Criteria) -> Address | None:
 class SeededIndex:
     """Which lines of the seeded companies each word and each part of an address is in: numbers, not lines.
 
-    Built in one pass over all companies; needs about 100 bytes a company.
+    Built in one pass over all companies; needs about 160 bytes a company.
     """
 
     def __init__(self, companies: SeededCompanies) -> None:
