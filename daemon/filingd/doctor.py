@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from filingd import app
+from filingd import app, doctor_kvk
 from filingd.core import calendar
 from filingd.core.checkup import Finding, ok, problem, remark, skipped
 from filingd.core.errors import ConfigError, FilingdError, StoreLockedError
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from filingd.ports import Clock
     from filingd.registries.nbb.probes import Probe, Reading
     from filingd.settings import NbbSettings, Settings
+    from filingd.settings_kvk import KvkSettings
 
 _PURPOSE = "filingd doctor"
 _BESIDE_DAEMON = (
@@ -41,15 +42,17 @@ _BESIDE_DAEMON = (
 )
 
 
+def configured(settings: Settings) -> list[str]:
+    """The names of the registries that are configured."""
+    sections = {"nbb": settings.nbb, "kvk": settings.kvk}
+    return [name for name, section in sections.items() if section is not None]
+
+
 def examine_configuration(path: Path, settings: Settings) -> Iterator[Finding]:
     """What can be said of a configuration that was read without an error."""
-    if settings.nbb is None:
-        yield problem(
-            "configuration",
-            str(path),
-            "no registry is configured",
-            "Write an [nbb] section; see `filingd config init`.",
-        )
+    if not configured(settings):
+        remedy = "Write an [nbb] or a [kvk] section; see `filingd config init`."
+        yield problem("configuration", str(path), "no registry is configured", remedy)
         return
     yield ok("configuration", str(path), "every option is known and sound")
     if settings.http.contact is None and settings.http.user_agent is None:
@@ -57,7 +60,7 @@ def examine_configuration(path: Path, settings: Settings) -> Iterator[Finding]:
             "http.contact is not set: the registry cannot tell you when something is wrong with your calls"
         )
         yield remark("configuration", str(path), detail, "Set [http] contact.")
-    for family in settings.nbb.families:
+    for family in settings.nbb.families if settings.nbb is not None else ():
         for product in family.products:
             if product not in settings.subscriptions:
                 detail = f"nbb.products.{product} is not configured: days of its window cannot be had"
@@ -74,8 +77,10 @@ def examine_machine(settings: Settings) -> Iterator[Finding]:
     yield checks.daemon_finding(settings.store.path)
     yield checks.manifest_finding(settings.manifest_path)
     yield checks.log_finding(settings.log_file)
-    if settings.nbb is not None:
-        yield checks.zone_finding(settings.nbb.timezone)
+    for zone in dict.fromkeys(
+        section.timezone for section in (settings.nbb, settings.kvk) if section is not None
+    ):
+        yield checks.zone_finding(zone)
 
 
 def examine_keys(settings: Settings, keyring: Keyring) -> Iterator[Finding]:
@@ -89,7 +94,9 @@ def examine_keys(settings: Settings, keyring: Keyring) -> Iterator[Finding]:
         if len(set(values)) < len(values):
             remedy = "Put the other key of the subscription there: with two, one can be renewed while the other works."
             yield remark("key", lane, "two references hold the same key", remedy)
-        if len(references) == 1:
+        if len(references) == 1 and lane.startswith(
+            "nbb/"
+        ):  # a subscription has two keys, an account of KVK has one
             remedy = "Name the subscription's second key as well: with two, one can be renewed while the other works."
             yield remark("key", lane, "only one key is configured", remedy)
 
@@ -101,18 +108,17 @@ def examine_products(
     settings: Settings, keyring: Keyring, clock: Clock, *, may_probe_beside_daemon: bool
 ) -> list[Finding]:
     """Ask each product with each of its keys and by each of its paths."""
-    if settings.nbb is None:
-        return []
+    names = configured(settings)
     with ExitStack() as held:
         refusal = _hold_store(held, settings, clock)
         if refusal is not None and not may_probe_beside_daemon:
-            return [skipped("calls", "nbb", refusal)]
+            return [skipped("calls", name, refusal) for name in names]
         try:
-            return asyncio.run(_ask_all(settings, settings.nbb, keyring, clock))
+            return asyncio.run(_ask_all(settings, keyring, clock, is_alone=refusal is None)) if names else []
         except (
             ConfigError
         ) as error:  # such as a bundle of certificates that is not there: no call can be made at all
-            return [problem("calls", "nbb", "no call can be made", str(error))]
+            return [problem("calls", name, "no call can be made", str(error)) for name in names]
 
 
 def _hold_store(held: ExitStack, settings: Settings, clock: Clock) -> str | None:
@@ -131,7 +137,7 @@ def _hold_store(held: ExitStack, settings: Settings, clock: Clock) -> str | None
     return None
 
 
-async def _ask_all(settings: Settings, nbb: NbbSettings, keyring: Keyring, clock: Clock) -> list[Finding]:
+async def _ask_all(settings: Settings, keyring: Keyring, clock: Clock, *, is_alone: bool) -> list[Finding]:
     from filingd.engine.probing import Prober
 
     http = app.http_client(settings, keyring)
@@ -139,11 +145,18 @@ async def _ask_all(settings: Settings, nbb: NbbSettings, keyring: Keyring, clock
     flow = app.flow_limits(settings)
     answers: list[tuple[float, Answer]] = []
     try:
-        found = [await asyncio.to_thread(_name_finding, settings, nbb)]
+        found = await asyncio.to_thread(_name_findings, settings)
         works = []
         for product, spec in _specs(settings).items():
             prober = Prober(spec, former.get(spec.name), http, clock, flow)
-            works.append(_ask_product(product, spec, prober, nbb, keyring, clock, answers))
+            if settings.nbb is not None:
+                works.append(_ask_product(product, spec, prober, settings.nbb, keyring, clock, answers))
+        if settings.kvk is not None and not is_alone:
+            found.append(skipped("calls", "kvk", doctor_kvk.BESIDE_DAEMON))
+        elif settings.kvk is not None:
+            spec = doctor_kvk.gate_as_lane(settings.kvk)
+            prober = Prober(spec, former.get(spec.name), http, clock, flow)
+            works.append(_ask_kvk(settings, settings.kvk, prober, keyring, clock, answers))
         for findings in await asyncio.gather(*works):
             found += findings
     finally:
@@ -169,11 +182,25 @@ def _lane_states(settings: Settings) -> Mapping[str, LaneState]:
         return {}
 
 
-def _name_finding(settings: Settings, nbb: NbbSettings) -> Finding:
+def _name_findings(settings: Settings) -> list[Finding]:
     from filingd.adapters import checks
 
     proxy = settings.http.proxy
-    return checks.name_finding(urlsplit(proxy or nbb.base_url).hostname or "", is_proxy=proxy is not None)
+    urls = [section.base_url for section in (settings.nbb, settings.kvk) if section is not None]
+    hosts = dict.fromkeys(urlsplit(proxy or url).hostname or "" for url in urls)
+    return [checks.name_finding(host, is_proxy=proxy is not None) for host in hosts]
+
+
+async def _ask_kvk(
+    settings: Settings, kvk: KvkSettings, prober: Prober, keyring: Keyring, clock: Clock,
+    answers: list[tuple[float, Answer]],
+) -> list[Finding]:  # fmt: skip
+    async def ask(request: Request) -> Answer:
+        answer = await prober.ask(request)
+        answers.append((clock.now(), answer))
+        return answer
+
+    return await doctor_kvk.ask_keys(settings, kvk, prober, ask, keyring.problems(), clock)
 
 
 async def _ask_product(

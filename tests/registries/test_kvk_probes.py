@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from filingd.core.checkup import Outcome, is_well
-from filingd.core.kinds import examine_document
-from filingd.core.model import Answer, BodyPlan, ResponseHead
+from filingd.core.model import Answer
 from filingd.registries.kvk import probes
 from filingd.registries.kvk.operations import DEFAULT_PATHS
-from registries.kvk_cases import RULES, fault, said
+from registries.kvk_cases import RULES, fault, results, row, said
 
-PLAN = BodyPlan(1000, frozenset({"json"}))
-PAGE = Answer(ResponseHead(200, {}), body=examine_document(b'{"totaal":0,"resultaten":[]}', PLAN))
+PAGE = said(200, json.dumps(results([row()])).encode())
 
 
 def found(answer: Answer) -> dict[str, Outcome]:
@@ -36,7 +36,7 @@ def test_each_key_is_tried_once_by_a_search_which_is_free() -> None:
         )
 
 
-@pytest.mark.parametrize("answer", [PAGE, Answer(ResponseHead(200, {})), fault("IPD5200")])
+@pytest.mark.parametrize("answer", [PAGE, said(200, b'{"totaal": 0}'), fault("IPD5200")])
 def test_results_and_none_of_them_show_that_key_and_path_are_right(answer: Answer) -> None:
     assert found(answer) == {"key": Outcome.OK, "path": Outcome.OK}
 
@@ -73,9 +73,9 @@ def test_whatever_else_is_said_is_told_as_the_services_own(answer: Answer, outco
     assert found(answer) == {"key": Outcome.SKIPPED, "service": outcome}
 
 
-def test_a_200_that_is_no_page_is_told() -> None:
-    page = Answer(ResponseHead(200, {}), body=examine_document(b"<html>", PLAN))
-    assert found(page)["service"] is Outcome.PROBLEM
+@pytest.mark.parametrize("body", [b"", b"<html>Welkom</html>", b"{}", b'{"fout":[{"code":"IPD1003"}]}'])
+def test_a_200_that_is_no_page_is_told(body: bytes) -> None:
+    assert found(said(200, body))["service"] is Outcome.PROBLEM
 
 
 def test_the_same_trouble_is_told_once_for_all_keys() -> None:

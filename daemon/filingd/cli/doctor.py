@@ -112,7 +112,8 @@ def _examined(
         *work.examine_keys(settings, keyring),
     ]
     if is_offline:
-        findings.append(skipped("calls", "nbb", "told to make none (--offline)"))
+        told = "told to make none (--offline)"
+        findings += [skipped("calls", name, told) for name in work.configured(settings)]
     else:
         findings += work.examine_products(
             settings, keyring, app.clock_for(at), may_probe_beside_daemon=may_probe_beside_daemon

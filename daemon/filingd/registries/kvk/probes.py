@@ -11,7 +11,7 @@ import msgspec
 from filingd.core.checkup import Finding, Outcome, ok, problem, remark
 from filingd.registries.kvk.answers import CODES, Meaning, shown
 from filingd.registries.kvk.operations import ACCEPT, ZOEKEN
-from filingd.registries.kvk.payloads import faults_in
+from filingd.registries.kvk.payloads import PayloadError, faults_in, read_page
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -113,7 +113,11 @@ _UNREACHABLE: Mapping[str, tuple[str, str]] = {
 
 
 def _is_page(answer: Answer) -> bool:
-    return answer.body is None or answer.body.problem is None
+    try:
+        read_page(answer.error_body)  # a probe reads the beginning of any body, and this one is small
+    except PayloadError:
+        return False
+    return True
 
 
 def _trouble(detail: str, remedy: str) -> Finding:

@@ -1,0 +1,133 @@
+"""What `filingd doctor` asks KVK: one free search with each key, booked like any other call."""
+
+from __future__ import annotations
+
+import zoneinfo
+from typing import TYPE_CHECKING
+
+from filingd.core import ledger
+from filingd.core.checkup import Finding, skipped
+from filingd.core.errors import FilingdError
+from filingd.core.layout import LEDGER_NAME
+from filingd.core.ledger import Spending
+from filingd.core.model import LaneSpec, Request, SecretRef
+from filingd.lane_specs import kvk_rules
+from filingd.registries.kvk import probes
+from filingd.registries.kvk.operations import KEY_HEADER
+from filingd.registries.kvk.rules import GATE
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+    from filingd.core.model import AccountSpec, Answer
+    from filingd.engine.probing import Prober
+    from filingd.ports import Clock, Ledger
+    from filingd.registries.kvk.probes import Probe, Reading
+    from filingd.registries.kvk.rules import KvkRules
+    from filingd.settings import Settings
+    from filingd.settings_kvk import KvkSettings
+
+    Ask = Callable[[Request], Awaitable[Answer]]
+
+BESIDE_DAEMON = "a daemon works on the store, and it alone books what is spent: ask when it is stopped"
+
+
+def gate_as_lane(kvk: KvkSettings) -> LaneSpec:
+    """The gate of the registry, at whose pace its keys are tried."""
+    rules = kvk_rules(kvk)
+    return LaneSpec(
+        GATE, rules.calls_per_s, rules.burst, 1, tuple(account.key_name for account in rules.accounts)
+    )
+
+
+async def ask_keys(
+    settings: Settings, kvk: KvkSettings, prober: Prober, ask: Ask, broken: Mapping[str, str], clock: Clock
+) -> list[Finding]:
+    """Try each key that can be read; `ask` makes a call. Nobody else may write the ledger meanwhile."""
+    rules = kvk_rules(kvk)
+    wanted = [probe for probe in probes.probes(rules) if probe.key_name not in broken]
+    try:
+        books = await _Books.opened(settings, rules, clock)
+    except FilingdError as error:
+        return [skipped("calls", "kvk", f"no call can be booked: {error}")]
+    try:
+        found, tried = await _try(wanted, books, ask)
+    finally:
+        await books.close()
+    await prober.rest()
+    return [*found, *probes.findings(rules, tried)]
+
+
+async def _try(
+    wanted: Sequence[Probe], books: _Books, ask: Ask
+) -> tuple[list[Finding], list[tuple[Probe, Reading]]]:
+    found: list[Finding] = []
+    tried: list[tuple[Probe, Reading]] = []
+    for probe in wanted:
+        stop = await books.reserve(probe.account)
+        if stop is not None:
+            found.append(skipped("key", f"kvk/{probe.account} ({probe.key_name})", stop))
+            continue
+        answer = await ask(_request(probe))
+        await books.settle(probe.account)
+        tried.append((probe, probes.read(answer)))
+    return found, tried
+
+
+def _request(probe: Probe) -> Request:
+    from filingd.adapters.request_ids import RequestIds
+
+    headers = (("Accept", probe.accept),)
+    return Request(probe.url, headers, RequestIds()(), SecretRef(KEY_HEADER, probe.key_name))
+
+
+class _Books:
+    """The ledger, for calls that cost nothing. Where there is none yet, no daemon has ever spent anything: none is begun here."""
+
+    def __init__(
+        self, book: Ledger | None, spendings: Sequence[Spending], rules: KvkRules, clock: Clock
+    ) -> None:
+        self._book = book
+        self._spendings = {(each.account, each.month): each for each in spendings}
+        self._specs: dict[str, AccountSpec] = {spec.name: spec for spec in rules.account_specs()}
+        self._zone = zoneinfo.ZoneInfo(rules.zone)
+        self._clock = clock
+
+    @classmethod
+    async def opened(cls, settings: Settings, rules: KvkRules, clock: Clock) -> _Books:
+        """Open it.
+
+        Raises:
+            FilingdError: it cannot be used.
+        """
+        from filingd.adapters.ledger import SqliteLedger
+
+        path = settings.store.path / LEDGER_NAME
+        book = await SqliteLedger.open(path) if path.exists() else None
+        return cls(book, await book.spendings() if book is not None else (), rules, clock)
+
+    async def reserve(self, account: str) -> str | None:
+        """Book a call before it is made; why none may be made, if that is so."""
+        now, spending = self._clock.now(), self._spending(account)
+        closing = ledger.closing(self._specs[f"{GATE}/{account}"], spending, 0, now, self._zone)
+        if closing is not None:
+            return f"no call may be made with it now ({closing.reason.replace('_', ' ')})"
+        await self._save(ledger.reserved(spending, 0, now, self._zone))
+        return None
+
+    async def settle(self, account: str) -> None:
+        """It was made, whatever became of it."""
+        await self._save(ledger.settled(self._spending(account), 0))
+
+    async def close(self) -> None:
+        if self._book is not None:
+            await self._book.close()
+
+    def _spending(self, account: str) -> Spending:
+        name, month = f"{GATE}/{account}", ledger.month_at(self._clock.now(), self._zone)
+        return self._spendings.get((name, month)) or Spending(name, month)
+
+    async def _save(self, spending: Spending) -> None:
+        self._spendings[spending.account, spending.month] = spending
+        if self._book is not None:
+            await self._book.save([spending])
