@@ -173,3 +173,48 @@ def test_a_plan_for_a_first_day_that_has_not_come_says_when_it_begins(
     assert run(["plan", "--config", str(config), "--rehearse-at", AT]) == ExitCode.OK
     assert f"note            {sentence}\n" in capsys.readouterr().out
     assert report_of(write_config(tmp_path, since="2026-11-19"), capsys)["remarks"] == []
+
+
+KVK = """
+[store]
+path = "store"
+[kvk.keys.main]
+key = "env:NOBODY_HAS_THIS"
+budget_per_month_eur = 0.05
+[kvk.keys.second]
+key = "env:NOBODY_HAS_THIS_EITHER"
+budget_per_month_eur = 1
+price_per_call_eur = 0.5
+[kvk.watch.clients]
+parts = ["basisprofiel", "vestigingen", "vestigingsprofiel"]
+[kvk.watch.others]
+account = "second"
+parts = ["naamgeving"]
+"""
+
+
+def test_what_numbers_will_cost_is_told_before_anything_is_spent(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "filingd.toml"
+    config.write_text(KVK)
+    lists = tmp_path / "kvk-watchlists"
+    lists.mkdir()
+    (lists / "clients.csv").write_text("98000001\n98000002\n")
+    (lists / "others.csv").write_text("98000002\n98000003\n")
+    (lists / "molens.toml").write_text('naam = "molen"\n')
+    assert run(["plan", "--json", "--config", str(config)]) == ExitCode.OK
+    found = json.loads(capsys.readouterr().out)["companies"]
+    assert (found["followed"], found["searches_not_asked_yet"]) == (3, ["molens"])
+    assert found["due_now"]["by_lane"] == {"kvk/main/basisprofiel": 4, "kvk/second/naamgeving": 2}
+    assert found["answers_that_will_name_more"] == 2
+    costs = {cost["account"]: cost for cost in found["due_now"]["accounts"]}
+    assert (costs["kvk/main"]["microeur"], costs["kvk/main"]["months"]) == (80_000, 2)
+    assert (costs["kvk/second"]["microeur"], costs["kvk/second"]["months"]) == (1_000_000, 1)
+    assert run(["plan", "--config", str(config)]) == ExitCode.OK
+    text = capsys.readouterr().out
+    assert (
+        "4 calls: 0.08 EUR; 300,000 calls and 0.05 EUR left this month: they take 2 calendar months" in text
+    )
+    assert "not asked yet: molens" in text
+    assert not (tmp_path / "store").exists()

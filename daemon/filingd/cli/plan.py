@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +13,11 @@ from filingd.cli.instants import Instant, iso_minute
 from filingd.cli.options import config_option, json_option, load_settings, opened_manifest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from filingd.core.model import Item
+    from filingd.core.watchlist import Reading
     from filingd.engine.forecast import Call
     from filingd.ports import Registry
     from filingd.settings import Settings
@@ -31,6 +33,7 @@ ASSUMED_WORKING_DAY_BYTES: Mapping[str, float] = {
     "improved/references": 50e3,
     "improved/json": 150e3,
 }
+_DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _WORKING_SHARE = 5 / 7
 WHY_NOT: Mapping[str, str] = {
     "no_route": "no subscribed product serves days of this age",
@@ -62,8 +65,10 @@ def plan(config_path: Path, as_json: bool, at: float | None) -> None:
     settings = load_settings(config_path)
     registry = app.registry_of(settings)
     now = time.time() if at is None else at
+    readings = [reading for folder in app.watched_by(settings, registry) if (reading := folder.look())]
+    companies = _companies(settings, registry, readings, now)  # says which searches there are
     report = _report(settings, registry, _known(settings, registry, now), now)
-    report["companies"] = _companies(settings, registry, now)
+    report["companies"] = companies
     click.echo(json.dumps(report, indent=2) if as_json else "\n".join(_told(report)))
 
 
@@ -74,20 +79,28 @@ def _known(settings: Settings, registry: Registry, now: float) -> Mapping[str, I
         return reader.items(registry.expected(now))
 
 
-def _companies(settings: Settings, registry: Registry, now: float) -> dict[str, Any]:
-    """The watchlists as they are, and what the manifest has of them."""
-    from filingd import app
+def _companies(
+    settings: Settings, registry: Registry, readings: Sequence[Reading], now: float
+) -> dict[str, Any]:
+    """The watchlists as they are, what the manifest has of them, and the calls that they take."""
+    from contextlib import ExitStack
+
     from filingd.cli.followed import followed_companies
+    from filingd.cli.plan_followed import followed_calls
     from filingd.cli.watch_look import remarks_on_companies
 
-    readings = [reading for folder in app.watched_by(settings, registry) if (reading := folder.look())]
     followed = sum(len(reading.watched) for reading in readings)
-    lanes = []
-    if settings.manifest_path.exists():
-        with opened_manifest(settings) as reader:
-            lanes = followed_companies(reader, now)
+    with ExitStack() as stack:
+        reader = stack.enter_context(opened_manifest(settings)) if settings.manifest_path.exists() else None
+        lanes = followed_companies(reader, now) if reader else []
+        calls = followed_calls(registry, readings, reader, now)
     return {
         "followed": followed,
+        "searches": [name for reading in readings for name in reading.searches],
+        "searches_not_asked_yet": calls.searches,
+        "answers_that_will_name_more": calls.leads,
+        "due_now": _calls(settings, registry, calls.due_now, now),
+        "this_month": _calls(settings, registry, calls.this_month, now),
         "lists": {name: count for reading in readings for name, count in reading.counts.items()},
         "by_lane": {each.lane: {"companies": each.companies, "due": each.due, "next_due_at": each.next_due_at}
                     for each in lanes},
@@ -133,13 +146,18 @@ def _sizes(known: Mapping[str, Item]) -> tuple[dict[str, float], str]:
 
 
 def _span(keys: Sequence[str]) -> dict[str, Any]:
-    days = sorted({key.split("/")[-2] for key in keys})
+    days = sorted(_days_in(keys))
     return {
         "items": len(keys),
         "days": len(days),
         "first_day": days[0] if days else None,
         "last_day": days[-1] if days else None,
     }
+
+
+def _days_in(keys: Iterable[str]) -> set[str]:
+    """The publication days among them; other things are wanted, too."""
+    return {day for key in keys if _DAY.fullmatch(day := key.split("/")[-2])}
 
 
 def _part(
@@ -156,11 +174,23 @@ def _part(
     return {
         "calls": len(calls),
         "rechecks": sum(call.is_recheck for call in calls),
-        "days": len({call.key.split("/")[-2] for call in calls}),
+        "days": len(_days_in(call.key for call in calls)),
         "bytes": body_bytes,
         "at_least_s": round(max(calls_s, body_bytes / ASSUMED_BYTES_PER_S), 1),
         "by_lane": by_lane,
         "accounts": cost_reports(costs_of(settings, registry, counts, now)),
+    }
+
+
+def _calls(settings: Settings, registry: Registry, by_lane: Mapping[str, int], now: float) -> dict[str, Any]:
+    from filingd.cli.money import cost_reports, costs_of
+    from filingd.core.ledger import least_time_s
+
+    return {
+        "calls": sum(by_lane.values()),
+        "at_least_s": round(least_time_s(by_lane, registry.lanes(), registry.gates()), 1),
+        "by_lane": dict(sorted(by_lane.items())),
+        "accounts": cost_reports(costs_of(settings, registry, by_lane, now)),
     }
 
 
@@ -172,7 +202,7 @@ def _when(calls: Sequence[Call]) -> dict[str, Any]:
 def _not_subscribed(settings: Settings) -> list[str]:
     from filingd.settings import PRODUCTS
 
-    return [product for product in PRODUCTS if product not in settings.subscriptions]
+    return [product for product in PRODUCTS if product not in settings.subscriptions] if settings.nbb else []
 
 
 # ------------------------------------------------------------------------------------------ text
@@ -184,33 +214,60 @@ def _told(report: Mapping[str, Any]) -> Iterator[str]:
     yield ""
     for remark in report["remarks"]:
         yield f"note            {remark}"
-    yield f"wanted          {expected['items']:,} datasets of {_days(expected)}"
-    yield f"finished        {report['finished_items']:,} of them are stored or proven empty"
-    yield from _told_part("due now", report["due_now"])
-    later = report["later"]
-    yield from _told_part("later", later)
-    if later["calls"]:
-        yield f"                  from {iso_minute(later['first_at'])} to {iso_minute(later['last_at'])}"
+    if expected["items"]:
+        yield from _told_expected(report)
     for lost in report["not_obtainable"]:
         yield f"not obtainable  {lost['items']:,} datasets of {_days(lost)}: {lost['meaning']} ({lost['reason']})"
     yield from _told_companies(report["companies"])
     if report["not_subscribed"]:
         yield f"not subscribed  {', '.join(report['not_subscribed'])}"
-    yield ""
-    yield from _told_assumption(report["assumed"])
+    if report["expected"]["days"]:
+        yield ""
+        yield from _told_assumption(report["assumed"])
+
+
+def _told_expected(report: Mapping[str, Any]) -> Iterator[str]:
+    expected, later = report["expected"], report["later"]
+    what = f"datasets of {_days(expected)}" if expected["days"] else "first pages of searches"
+    yield f"wanted          {expected['items']:,} {what}"
+    yield f"finished        {report['finished_items']:,} of them are stored or proven empty"
+    yield from _told_part("due now", report["due_now"])
+    yield from _told_part("later", later)
+    if later["calls"]:
+        yield f"                  from {iso_minute(later['first_at'])} to {iso_minute(later['last_at'])}"
 
 
 def _told_companies(found: Mapping[str, Any]) -> Iterator[str]:
-    if not found["lists"]:
+    if not (found["lists"] or found["searches"]):
         return
     lists = f"{len(found['lists'])} watchlist{'s' if len(found['lists']) > 1 else ''}"
     problems = f", {found['problems']:,} lines cannot be used" if found["problems"] else ""
-    yield f"companies       {found['followed']:,} in {lists}{problems} (filingd watch list)"
+    searches = f" and {len(found['searches'])} saved searches" if found["searches"] else ""
+    yield f"companies       {found['followed']:,} in {lists}{searches}{problems} (filingd watch list)"
+    yield from _told_calls("  due now", found["due_now"])
+    yield from _told_calls("  this month", found["this_month"])
+    if found["searches_not_asked_yet"]:
+        yield f"                  not asked yet: {', '.join(found['searches_not_asked_yet'])}; what is found comes on top"
+    if found["answers_that_will_name_more"]:
+        count = found["answers_that_will_name_more"]
+        yield f"                  {count:,} answers will name further numbers, such as branches: these come on top"
     for lane, counts in found["by_lane"].items():
         following = f", next {iso_minute(counts['next_due_at'])}" if counts["next_due_at"] is not None else ""
         yield f"                  {lane:<24} {counts['companies']:>6,} followed, {counts['due']:,} due{following}"
     for remark in found["remarks"]:
         yield f"                  {remark}"
+
+
+def _told_calls(name: str, part: Mapping[str, Any]) -> Iterator[str]:
+    from filingd.cli.money import cost_lines
+
+    if not part["calls"]:
+        yield f"{name:<16}no calls"
+        return
+    yield f"{name:<16}{part['calls']:,} calls, at least {human_duration(part['at_least_s'])}"
+    for lane, count in part["by_lane"].items():
+        yield f"                  {lane:<24} {count:>6,} calls"
+    yield from cost_lines(part["accounts"])
 
 
 def _days(span: Mapping[str, Any]) -> str:

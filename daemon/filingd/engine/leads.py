@@ -51,17 +51,8 @@ class Leads:
         return changed
 
     def united(self, listed: Mapping[str, Terms]) -> Mapping[str, Terms]:
-        """Who is followed in all: those that are listed, and whoever is named by what is had of them, or of a search."""
-        watched = dict(listed)
-        for _ in range(_DEEPEST):
-            before = len(watched), sum(map(hash, watched.values()))
-            for key, numbers in self._named.items():
-                terms = self._companies.lead_terms(key, watched)
-                if terms is not None:
-                    _unite(watched, numbers, terms)
-            if (len(watched), sum(map(hash, watched.values()))) == before:
-                break
-        return watched if len(watched) == len(listed) else dict(sorted(watched.items()))
+        """Who is followed in all."""
+        return united(self._companies, self._named, listed)
 
     async def _read_all(self) -> bool:
         self._after = await self._manifest.feed_head()
@@ -99,10 +90,29 @@ class Leads:
         return True
 
 
-def _unite(watched: dict[str, Terms], numbers: Iterable[str], terms: Terms) -> None:
+def united(
+    companies: Companies, named: Mapping[str, Iterable[str]], listed: Mapping[str, Terms]
+) -> Mapping[str, Terms]:
+    """Who is followed in all: those that are listed, and whoever is named by what is had of them, or of a search."""
+    watched = dict(listed)
+    for _ in range(_DEEPEST):
+        is_changed = False
+        for key, numbers in named.items():
+            terms = companies.lead_terms(key, watched)
+            if terms is not None:
+                is_changed |= _unite(watched, numbers, terms)
+        if not is_changed:
+            break
+    return watched if len(watched) == len(listed) else dict(sorted(watched.items()))
+
+
+def _unite(watched: dict[str, Terms], numbers: Iterable[str], terms: Terms) -> bool:
+    """Follow numbers on these terms, too; whether that changes anything."""
+    is_changed = False
     for number in numbers:
         known = watched.get(number)
-        if known is None:
-            watched[number] = terms
-        elif known is not terms:
-            watched[number] = known | terms
+        both = terms if known is None or known is terms else known | terms
+        if both != known:
+            watched[number] = both
+            is_changed = True
+    return is_changed
