@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from filingd.cli.beginning import remarks_on_beginning
-from filingd.cli.followed import companies_lines, followed_companies
+from filingd.cli.followed import companies_lines, followed_companies, searches_in, searches_lines
 from filingd.cli.instants import Instant, iso_minute
 from filingd.cli.options import config_option, json_option, load_settings, opened_manifest
 from filingd.core.errors import ExitCode
@@ -186,6 +186,7 @@ def report_of(
         gates=gate_reports(traffic),
         accounts=account_reports(traffic),
         companies=followed_companies(reader, now),
+        searches=searches_in(reader),
         items={state.name.lower(): count for state, count in reader.counts().items()},
         remarks=list(remarks_on_beginning(settings, now)),
     )
@@ -280,6 +281,7 @@ def _text_lines(settings: Settings, report: StatusReport, days: Sequence[Day], *
     lines += ["", *_open_days(days)] if days else [*_why_no_days(settings, report), ""]
     lines += [*lane_lines(report.lanes, report.gates), *account_lines(report.accounts)]
     lines += companies_lines(report.companies)
+    lines += searches_lines(report.searches)
     lines += ["", _item_line(report), *_store_lines(report)]
     return lines
 

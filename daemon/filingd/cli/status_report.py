@@ -128,6 +128,17 @@ class FollowedReport(Struct, frozen=True):
     next_due_at: Annotated[float | None, _says("when the first of them is due; null if there is none")]
 
 
+class SearchStatusReport(Struct, frozen=True):
+    """One saved search. A query with more hits than the registry shows is split into cells."""
+
+    search: Annotated[
+        str, _says("what the keys of its items begin with, such as kvk/searches/molens-1f0c2a9b")
+    ]
+    cells: Annotated[int, _says("cells that are known")]
+    sealed: Annotated[int, _says("of these, cells all of whose hits are held")]
+    open: Annotated[dict[str, list[str]], _says("the others, and why each is not complete")]
+
+
 class DaemonReport(Struct, frozen=True):
     """Which process works on the store now."""
 
@@ -170,6 +181,7 @@ class StatusReport(Struct, frozen=True):
     gates: Annotated[list[GateReport], _says("what lanes pass together")]
     accounts: Annotated[list[AccountReport], _says("what lanes spend of")]
     companies: Annotated[list[FollowedReport], _says("companies of watchlists, by lane")]
+    searches: Annotated[list[SearchStatusReport], _says("saved searches that are asked again")]
     items: Annotated[dict[str, int], _says("items by state, over everything")]
     remarks: Annotated[list[str], _says("what else to know, in sentences: that `since` lies in the future")]
 
