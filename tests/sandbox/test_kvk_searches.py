@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -259,6 +260,31 @@ async def test_a_search_beyond_a_thousand_is_complete_once_it_is_split(kvk: Sand
     assert len(truth) > 1000
     assert len(truth - seen) == 0
     assert seen == truth
+
+
+def test_words_and_houses_cover_a_search_too_and_a_row_may_be_in_two_words() -> None:
+    whole = Criteria(words=("molen",), kinds=frozenset({"hoofdvestiging"}))
+    truth = _rows(REGISTER, whole)
+    by_word = [_rows(REGISTER, replace(whole, words=("molen", *words_of(owner)))) for owner in OWNERS]
+    assert set().union(*by_word) == truth
+    assert sum(map(len, by_word)) > len(truth) > 50
+    houses = {
+        (address.postcode, address.number)
+        for row in EVERY_ROW
+        for address in row.addresses
+        if address.number and not address.is_shielded
+    }
+    by_house = [
+        _rows(REGISTER, replace(whole, postcode=postcode, number=number))
+        for postcode, number in sorted(houses)
+    ]
+    shielded = {
+        (row.company, row.branch, row.kind)
+        for row in EVERY_ROW
+        if matches(row, whole) and all(address.is_shielded or not address.number for address in row.addresses)
+    }
+    assert shielded
+    assert set().union(*by_house) == truth - shielded
 
 
 def _rows(register: Register, criteria: Criteria) -> set[tuple[str, str, str]]:

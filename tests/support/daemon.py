@@ -110,7 +110,6 @@ class DaemonConfig:
     keys: Mapping[str, list[str]] = field(default_factory=lambda: SANDBOX_KEYS)
     products: tuple[str, ...] = PRODUCTS
     store: Path | None = None
-    mirrors_nbb: bool = True
     changes: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -155,10 +154,7 @@ class DaemonConfig:
 
     def text(self) -> str:
         """The configuration as TOML."""
-        base = self._base()
-        if not self.mirrors_nbb:
-            del base["nbb"]
-        return "\n".join(_tables(_laid_over(base, self.changes))) + "\n"
+        return "\n".join(_tables(_laid_over(self._base(), self.changes))) + "\n"
 
     def write(self) -> Path:
         """Write the file."""

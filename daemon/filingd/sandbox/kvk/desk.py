@@ -35,7 +35,7 @@ from filingd.sandbox.kvk.errors import Refusal
 from filingd.sandbox.kvk.limits import next_month_at
 from filingd.sandbox.kvk.operations import PREFIXES, operation_of
 from filingd.sandbox.kvk.parameters import refusal_of
-from filingd.sandbox.kvk.products import Lookup
+from filingd.sandbox.kvk.products import RELEASES, Lookup
 from filingd.sandbox.kvk.settings import KvkKey
 from filingd.sandbox.kvk.world import KVK_KEYS
 from filingd.sandbox.limits import whole_seconds
@@ -320,7 +320,7 @@ class KvkDesk:
 
     def _good(self, call: KvkCall, data: bytes) -> Answer:
         assert call.operation is not None
-        release = Lookup(self._world, call.base, call.link_shape).release
+        release = RELEASES[self._settings.release]
         version = release.search_version if call.operation.number is None else release.profile_version
         kind = HAL if HAL in call.accepts else JSON
         return short(200, data, kind, API_Version=version)
