@@ -34,7 +34,9 @@ KEY_VARIABLES = {
     "authentic-query": "FILINGD_DEMO_QUERY_KEY",
     "improved": "FILINGD_DEMO_IMPROVED_KEY",
     "improved-archive": "FILINGD_DEMO_IMPROVED_ARCHIVE_KEY",
+    "kvk": "FILINGD_DEMO_KVK_KEY",
 }
+SANDBOX_URL = "http://127.0.0.1:8480"  # as the shipped file has it
 DOCUMENT_LINES = 12  # of the document that is printed
 CONFIG_NAME = "demo.toml"
 STANDSTILL_S = 60.0  # without any news for this long, something is wrong
@@ -59,11 +61,12 @@ class DemoFailedError(FilingdError):
     "--keep", is_flag=True, help="Keep the sandbox running afterwards, until Ctrl-C, to try things."
 )
 def demo(root: Path, days: int, keep: bool) -> None:
-    """Mirror invented filings from a stand-in registry on this machine, and show the result.
+    """Mirror invented filings and companies from stand-in registries on this machine, and show the result.
 
     Starts `filingd sandbox` and `filingd run`, both as if it were noon on 20 November 2026, and ends when every day
-    is sealed and the documents of a few companies are had. The days cross the seam between the daily extract and the archive,
-    for authentic filings and for improved data. Nothing leaves this machine.
+    is sealed and what a few lists and a saved search name is had. The days of NBB cross the seam between the daily extract
+    and the archive, for authentic filings and for improved data; of KVK come a few companies and what a search finds,
+    out of a budget. Nothing leaves this machine.
     """
     from filingd.cli.demo_children import SandboxChild
 
@@ -75,9 +78,11 @@ def demo(root: Path, days: int, keep: bool) -> None:
         config = _write_config(root, days, sandbox.base_url)
         settings = load_settings(config)
         company = _follow(root, sandbox.companies(COMPANIES))
+        dutch = _follow_dutch(root, sandbox.dutch_companies(COMPANIES))
         tally, duration_s = _mirror(settings, config, sandbox, days, logs)
         click.echo("\n".join(_result(settings, config, sandbox.journal_summary(), tally, duration_s)))
         _show_use(config, company)
+        _show_dutch(config, dutch)
         if keep:
             _keep(sandbox, config)
 
@@ -105,11 +110,8 @@ def _write_config(root: Path, days: int, base_url: str) -> Path:
     """config/demo.toml with this run's address, days and folder, where all other commands find it."""
     noon = dt.datetime.fromisoformat(INSTANT)
     text = shipped_config(CONFIG_NAME).read_text("utf-8")
-    values = {
-        "path": '"."',
-        "base_url": f'"{base_url}"',
-        "since": (noon.date() - dt.timedelta(days)).isoformat(),
-    }
+    text = text.replace(SANDBOX_URL, base_url)
+    values = {"path": '"."', "since": (noon.date() - dt.timedelta(days)).isoformat()}
     for name, value in values.items():
         text, count = re.subn(rf"(?m)^{name} = .*$", f"{name} = {value}", text)
         if count != 1:
@@ -129,6 +131,19 @@ def _follow(root: Path, numbers: Sequence[str]) -> str:
     return numbers[0]
 
 
+def _follow_dutch(root: Path, numbers: Sequence[str]) -> str:
+    """The same at KVK, beside a saved search."""
+    lists = root / "kvk-watchlists"
+    lists.mkdir(exist_ok=True)
+    (lists / "demo.csv").write_text(
+        "# companies that the demo follows\n" + "\n".join(numbers) + "\n", "utf-8"
+    )
+    (lists / "molens.toml").write_text(
+        '# whoever has this word in a name there\nnaam = "molen"\nplaats = "Leiden"\n', "utf-8"
+    )
+    return numbers[0]
+
+
 # ------------------------------------------------------------------------------------------ the mirror
 
 
@@ -141,8 +156,8 @@ def _mirror(
     assert settings.nbb is not None
     families = len(settings.nbb.families)
     click.echo(
-        f"Mirroring {days} days of {families} families, and {COMPANIES} companies, from {sandbox.base_url} into "
-        f"{settings.store.path} …"
+        f"Mirroring {days} days of {families} families and {COMPANIES} companies of NBB, and {COMPANIES} companies and a "
+        f"search of KVK, from {sandbox.base_url} into {settings.store.path} …"
     )
     began_s, tally = time.monotonic(), Tally(days * families)
     with view() as shown:
@@ -244,6 +259,23 @@ def _show_use(config: Path, company: str) -> None:
     lines = json.dumps(document, indent=2, ensure_ascii=False).splitlines()
     click.echo(
         "\n".join([*lines[:DOCUMENT_LINES], f"… and {len(lines) - DOCUMENT_LINES} lines more, indented here"])
+    )
+
+
+def _show_dutch(config: Path, number: str) -> None:
+    """One company of KVK as it is held, the saved search, and what all of it cost."""
+    from filingd.cli.demo_children import said_by
+
+    program, where = _program(), ["--config", str(config)]
+    click.echo("\nThe Dutch companies:\n")
+    click.echo(f"  {program} watch list {number} --registry kvk --config {shlex.quote(str(config))}\n")
+    click.echo(said_by(["watch", "list", number, "--registry", "kvk", *where]))
+    click.echo("The ledger:\n")
+    at = ["--rehearse-at", INSTANT]
+    (account,) = json.loads(said_by(["status", "--json", *where, *at]))["accounts"]
+    click.echo(
+        f"  {account['name']}, {account['month']}: {account['spent_calls']:,} calls and "
+        f"{account['spent_microeur'] / 1e6:.2f} EUR spent, {account['left_microeur'] / 1e6:.2f} EUR left"
     )
 
 

@@ -115,6 +115,14 @@ class SandboxChild:
         assert self._process is not None
         self._process.wait()
 
+    def dutch_companies(self, count: int) -> list[str]:
+        """The numbers of some companies of KVK that are active."""
+        found: list[str] = []
+        for number in self._told(f"/kvk/companies?limit={10 * count}")["companies"]:
+            if len(found) < count and self._told(f"/kvk/companies/{number}")["active"]:
+                found.append(number)
+        return found
+
     def companies(self, count: int) -> list[str]:
         """The numbers of some companies that have filed something."""
         return list(self._told(f"/companies?limit={count}")["companies"])

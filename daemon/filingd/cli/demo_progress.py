@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import click
 
+from filingd.cli.coverage import day_of_group
 from filingd.core import events
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class Tally:
         match line["event"]:
             case events.HEARTBEAT if self._sealed_before is None:
                 self._sealed_before = int(line["coverage"]["sealed"]) - len(self._sealed)
-            case events.DAY_SEALED:
+            case events.DAY_SEALED if day_of_group(line["group"]) is not None:
                 self._sealed.add(line["group"])
                 self._changed()
             case events.ITEM_STORED:
