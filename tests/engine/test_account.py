@@ -309,6 +309,24 @@ async def test_spread_calls_come_one_by_one_and_without_a_line_each() -> None:
     await rig.ended(engine)
 
 
+async def test_lanes_that_wait_for_spread_calls_take_turns() -> None:
+    papers, maps = "lib/papers", "lib/maps"
+    lanes = [
+        replace(lane_spec(name, concurrency=4), account=CARD, price_microeur=PRICE) for name in (papers, maps)
+    ]
+    spec = AccountSpec(CARD, "Europe/Amsterdam", 100, is_spread=True)
+    registry = FakeRegistry(shelves=20, lanes=lanes, accounts=[spec], is_documents=True)
+    registry.lane_of = {f"lib/shelf-{number}/text": maps for number in range(1, 21)}
+    rig = EngineRig(registry, document)
+    rig.clock = FakeClock(TURN_AT - 4000.0)
+    engine = await rig.begin(Until.STOPPED)
+    await rig.clock.sleep(12 * 40.0)
+    asked = [request.url.rpartition("/")[2] for request in rig.http.requests[:10]]
+    assert asked in (["list", "text"] * 5, ["text", "list"] * 5)
+    rig.supervisor.stop()
+    await rig.ended(engine)
+
+
 @pytest.mark.parametrize("reason", ["head_timeout", "connection_lost"])
 async def test_a_call_that_broke_after_it_may_have_left_stays_booked(reason: str) -> None:
     rig = copier_rig(lambda _: Reply(head_reason=reason), calls_per_month=2)

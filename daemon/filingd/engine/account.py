@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from filingd.core.model import AccountSpec
     from filingd.ports import Clock, Ledger, Log, Steps
 
+_DEFERENCE_S = 0.02  # by this much earlier a lane comes to a spread call than the one that spent after it
 _TIDY_AFTER_S = 0.5  # what is settled needs no haste: found reserved, it counts as spent
 
 
@@ -60,6 +61,7 @@ class Account:
         before = {each.month: each for each in spendings}
         self._dirty = {month for month, each in self._months.items() if before.get(month) != each}
         self._under_way: set[Reservation] = set()
+        self._spenders: list[str] = []  # lanes in the order in which they spent last, of a spread account
         self._changes = len(self._dirty)  # counts changes, to know which of them are durable
         self._durable_changes = 0
         self._saving: asyncio.Task[None] | None = None
@@ -94,8 +96,12 @@ class Account:
         spending = self.spending
         return ledger.closing(self.spec, spending, price_microeur, self._clock.now(), self._zone)
 
-    async def reserve(self, price_microeur: int) -> Reservation | None:
-        """Book a call that is about to be made; None if it may not be begun now. Returns when that is durable.
+    def deference_s(self, lane: str) -> float:
+        """By how much longer a lane waits for a spread call than the lane that waited longest, so that they take turns."""
+        return _DEFERENCE_S * (1 + self._spenders.index(lane)) if lane in self._spenders else 0.0
+
+    async def reserve(self, price_microeur: int, lane: str = "") -> Reservation | None:
+        """Book a call that is about to be made on a lane; None if it may not be begun now. Returns when that is durable.
 
         Raises:
             Exception: what saving died of; nothing is booked, and the call must not go out.
@@ -105,6 +111,8 @@ class Account:
         reservation = Reservation(self, price_microeur)
         self._under_way.add(reservation)
         self._book(reservation, self.spending.month)
+        if self.spec.is_spread and price_microeur:
+            self._spenders = [*(each for each in self._spenders if each != lane), lane]
         percent = self._warning_due()
         try:
             await self._until_durable(self._changes)

@@ -224,7 +224,7 @@ class Lane:
             return None
         reservation = None
         if self.account is not None:
-            reservation = await self.account.reserve(self.spec.price_microeur)
+            reservation = await self.account.reserve(self.spec.price_microeur, self.name)
             if reservation is None:
                 return None
         is_released = False
@@ -343,9 +343,15 @@ class Lane:
         return self._parked_for_s() > 0.0
 
     def _opens_in_s(self) -> float:
+        return max(self._parked_for_s(), self._closed_for_s())
+
+    def _closed_for_s(self) -> float:
+        """For how long its account has no room."""
         closing = None if self.account is None else self.account.closing(self.spec.price_microeur)
-        closed_s = 0.0 if closing is None else max(_SHORTEST_WAIT_S, closing.until_at - self._clock.now())
-        return max(self._parked_for_s(), closed_s)
+        if self.account is None or closing is None:
+            return 0.0
+        deference_s = self.account.deference_s(self.name) if self._is_spread else 0.0
+        return max(_SHORTEST_WAIT_S, closing.until_at + deference_s - self._clock.now())
 
     def _parked_for_s(self) -> float:
         gate_s = 0.0 if self.gate is None else self.gate.pacer.opens_in_s()
