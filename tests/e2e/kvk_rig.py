@@ -91,7 +91,7 @@ class KvkRig:
 
     def cells(self) -> dict[str, DayRow]:
         """The rows of the cells of all searches, by the name of the cell."""
-        return self.store.days()
+        return self.store.cells()
 
     def versions(self, number: str, part: str = "basisprofiel") -> list[dict[str, Any]]:
         """The facts of the stored bodies of a record, oldest first."""

@@ -418,6 +418,10 @@ class DayRow:
     facts: dict[str, Any]
 
 
+def _is_day(name: str) -> bool:
+    return len(name) == len("2026-11-20") and name[:4].isdigit()
+
+
 @dataclass(frozen=True)
 class Quarantined:
     """A refused body and what is written beside it."""
@@ -458,6 +462,13 @@ class StoreView:
 
     def days(self) -> dict[str, DayRow]:
         """All days, oldest first."""
+        return {name: row for name, row in self._groups().items() if _is_day(name)}
+
+    def cells(self) -> dict[str, DayRow]:
+        """All other groups, by the last part of their key: the cells of searches."""
+        return {name: row for name, row in self._groups().items() if not _is_day(name)}
+
+    def _groups(self) -> dict[str, DayRow]:
         with self.manifest() as manifest:
             rows = manifest.execute("SELECT * FROM groups ORDER BY key").fetchall()
         return {row["key"].rpartition("/")[2]: _day(row) for row in rows}
