@@ -15,6 +15,7 @@ from filingd.adapters.lock import StoreLock
 from filingd.adapters.manifest_commands import ManifestReader, ManifestWriter
 from filingd.core.forgetting import FORGOTTEN_REASON
 from filingd.core.model import Change, Item, State
+from support import kvk
 from support.daemon import member_digests
 from support.mirror import INSTANT, Mirror, Said, filingd, mirrors
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.slow
 DAY = "2026-11-18"
 NOT_HELD = "2019-00000001"
+OF_BOTH = "400000581"  # an enterprise number without its zero, and an RSIN
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +96,7 @@ def test_what_is_not_held_is_buried_all_the_same(mirror: Mirror) -> None:
 @pytest.mark.parametrize(
     ("given", "code", "told"),
     [
-        (("ACME", "--reason", "x"), 1, "'ACME' can be neither"),
+        (("ACME", "--reason", "x"), 1, "'ACME' can be nothing"),
         (("0403.101.812", "--reason", "x"), 1, "check the others"),
         ((NOT_HELD,), 2, "Say why with --reason"),
         ((), 2, "Name at least one"),
@@ -107,6 +109,19 @@ def test_what_cannot_be_meant_is_refused_and_nothing_is_buried(
     assert said.code == code
     assert told in said.err
     assert buried(mirror) == []
+
+
+def test_a_number_of_several_registries_has_to_say_which_is_meant(mirror: Mirror) -> None:
+    accounts = {"main": {"budget_per_month_eur": 1.0}}
+    mirror.config.change(kvk.section("http://127.0.0.1:9/api", watch={}, accounts=accounts)).write()
+    said = mirror.run("forget", OF_BOTH, "--reason", "order 7")
+    assert said.code == 2, said.err
+    assert (
+        f"{OF_BOTH} means something in several registries. Write nbb:{OF_BOTH} or kvk:{OF_BOTH}." in said.err
+    )
+    assert buried(mirror) == []
+    assert mirror.run("forget", f"kvk:{OF_BOTH}", f"nbb:{OF_BOTH}", "--reason", "order 7").code == 0
+    assert [one.subject for one in buried(mirror)] == [f"0{OF_BOTH}", OF_BOTH]
 
 
 @pytest.mark.parametrize(("answer", "code"), [("n\n", 1), ("y\n", 0)])

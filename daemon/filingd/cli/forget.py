@@ -1,4 +1,4 @@
-"""`filingd forget`: delete every stored trace of a filing or an enterprise, and never store it again."""
+"""`filingd forget`: delete every stored trace of a filing, an enterprise or a number, and never store it again."""
 
 from __future__ import annotations
 
@@ -30,10 +30,12 @@ EXAMPLE = """\b
 Examples:
   filingd forget 2026-00999001 --reason "order 7 of 2026-11-20" --dry-run
   filingd forget 2026-00999001 0403.101.811 --reason "order 7 of 2026-11-20"
+  filingd forget kvk:69599084 --reason "request of 2026-11-20"      # a KVK number, an RSIN, the number of a branch
   filingd forget --list
 
 \b
-Exit codes: 0 every trace is gone; 1 something is still to be erased, or you did not say yes; 3, 4 as everywhere.
+Exit codes: 0 every trace is gone; 1 something is still to be erased, or you did not say yes; 2 a number means something in
+several registries and it is not said which; 3, 4 as everywhere.
 docs/forget.md says what is erased, and what is not.
 """
 
@@ -57,7 +59,10 @@ def forget(
     lists: bool, wait_s: float, rehearse_at: float | None,
 ) -> int:  # fmt: skip
     """Delete every stored trace of a filing (by its REFERENCE) or an enterprise (by its NUMBER), and leave a tombstone, so that
-    it never comes back: not by a re-check, a repair, a rebuilt manifest or a file put back.
+    it never comes back: not by a re-check, a repair, a rebuilt manifest, a watchlist, a saved search or a file put back.
+
+    At KVK a NUMBER is that of a company (8 digits; with all its branches), an RSIN (9; with its company) or that of a single branch
+    (12). Where several registries have such numbers, write nbb: or kvk: before it.
 
     Zips that hold it are written anew without it; everything else in them stays to the byte, and the day is sealed again. A
     running daemon does the erasing, and this command waits for it; without one it does so itself. What is not held is buried
@@ -144,8 +149,9 @@ def _tombstones(opened: Forgetting, order: _Order) -> list[Tombstone]:
         subject = opened.registry.subject_of(text)
         if subject is None:
             raise FilingdError(
-                f"{text!r} can be neither the reference of a filing, such as 2026-00999001, nor an enterprise number, such as "
-                "0403.101.811, whose last two digits check the others. Nothing was forgotten."
+                f"{text!r} can be nothing that is known by a number in a configured registry: the reference of a filing, such as "
+                "2026-00999001, an enterprise number, such as 0403.101.811, whose last two digits check the others, a KVK number "
+                "(8 digits), an RSIN (9 digits that pass the eleven-test) or the number of a branch (12). Nothing was forgotten."
             )
         found[subject[0]] = Tombstone(*subject, opened.clock.now(), order.reason)
     return list(found.values())

@@ -107,6 +107,9 @@ class _Look:
         reading = desk.folder.look()
         assert reading is not None, "the first look always reads"
         self.reading: Reading = reading
+        self._forgotten_at = (
+            {each.subject: each.buried_at for each in manifest.tombstones()} if manifest else {}
+        )
         self._desk = desk
         self._name = name
         self._manifest = manifest
@@ -182,6 +185,7 @@ class _Look:
             sum(item.state not in FINISHED_STATES for item in items),
             sum(item.state in EMPTY_STATES for item in items),
             self._desk.registry,
+            self._forgotten_at.get(number),
         )
 
 
@@ -276,6 +280,10 @@ def _search_told(search: SearchReport) -> Iterator[str]:
 def _company_told(company: CompanyReport) -> Iterator[str]:
     known = company.name or company.note
     yield f"{company.number}  {known}".rstrip() + f"  [{', '.join(company.lists)}]"
+    if company.forgotten_at is not None:
+        since = iso_minute(company.forgotten_at)
+        yield f"            forgotten at {since}, on an operator's order: nothing is held of it or asked about it"
+        return
     if company.registry == "nbb" or company.filings:
         wanted = f", {company.documents_wanted:,} on their way" if company.documents_wanted else ""
         missing = (

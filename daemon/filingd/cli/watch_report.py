@@ -69,6 +69,10 @@ class CompanyReport(Struct, frozen=True):
         int, _says("documents that were asked for and that the registry does not have")
     ]
     registry: Annotated[str, _says("its registry, such as nbb")] = ""
+    forgotten_at: Annotated[
+        float | None,
+        _says("when an operator had it forgotten: nothing is asked about it, although a list names it"),
+    ] = None
 
 
 class ListReport(Struct, frozen=True):

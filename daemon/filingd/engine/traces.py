@@ -205,8 +205,8 @@ class TraceHunt:
         if scrub is None:
             return False
         members = await self._store.members(path)
-        if members is not None and not any(map(scrub.suspects, members)):
-            return False
+        if members and not any(map(scrub.suspects, members)):
+            return False  # what is no zip may have an index, too: an empty one
         traces = await self._store.traces(path, scrub)
         await self._note(scrub)
         return traces is not None
