@@ -58,21 +58,24 @@ def test_45_days_are_sealed_within_a_minute_and_a_second_run_downloads_nothing(t
     assert re.search(r"The registry's journal: \d{3} requests, .* no key in any URL\.", first.stdout)
     assert {"extract", "authentic-archive"} <= {
         version["route"].partition("/")[0]
-        for key, row in store.items().items() if row.state == "stored"
+        for key, row in store.items().items() if row.state == "stored" and key.startswith("nbb/")
         for version in store.versions(*key.split("/")[2:])
     }  # fmt: skip
 
     printed = [
         line.strip() for line in first.stdout.splitlines() if line.startswith("  ") and "demo-store" in line
     ]
-    assert len(printed) == 5
+    assert len(printed) == 6
     said = [subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, text=True, check=False)
             for command in printed]  # fmt: skip
-    assert [done.returncode for done in said] == [0] * 5, [done.stderr for done in said]
+    assert [done.returncode for done in said] == [0] * 6, [done.stderr for done in said]
     assert "json.zip: OK" in said[0].stdout
     assert said[1].stdout.count(" S") >= 30
     assert "all of it is sound" in said[2].stdout
     assert said[3].stdout in first.stdout, "a company is found, as the command finds it"
+    assert "99000011  Voorbeeld Molenbouw B.V.  [demo]" in said[5].stdout, "and so is a Dutch one"
+    assert "95 companies found, complete" in said[5].stdout
+    assert re.search(r"kvk/demo, 2026-11: \d+ calls and \d\.\d\d EUR spent, \d\.\d\d EUR left", first.stdout)
     document = json.loads(said[4].stdout)
     assert f'"ReferenceNumber": "{document["ReferenceNumber"]}"' in first.stdout
     assert document["ReferenceNumber"] in said[3].stdout
