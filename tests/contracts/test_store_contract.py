@@ -110,6 +110,16 @@ async def test_a_sound_body_gets_its_final_name_and_its_members(store: Store) ->
     assert [member.name for member in members] == [f"2026-{number:08d}.json" for number in range(40)]
 
 
+async def test_what_is_no_zip_has_no_members_whatever_way_it_came(store: Store) -> None:
+    data, plan = b'[{"a": 1}]', BodyPlan(1024, accept=frozenset({"json", "zip"}))
+    staged = await staged_with(store, data, plan=plan)
+    assert (await staged.finish(len(data))).kind == "json"
+    await staged.publish(None)
+    assert await store.members(TARGET) is None
+    await store.put_documents([("nbb/one.json", data)])
+    assert await store.members("nbb/one.json") is None
+
+
 async def test_nothing_has_a_final_name_before_publishing(store: Store) -> None:
     staged = await staged_with(store, BODY)
     await staged.finish(len(BODY))

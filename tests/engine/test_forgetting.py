@@ -196,6 +196,15 @@ async def test_a_first_body_is_scrubbed_before_it_has_its_name_and_what_it_teach
     assert buried < rig.steps.seen.index("body.renamed")
 
 
+async def test_a_document_with_an_index_that_says_nothing_is_looked_into_all_the_same(rig: EngineRig) -> None:
+    rig.registry.is_documents = True
+    row = put(rig, b'["book-7 and book-8"]')
+    target = rig.registry.target(row.key)
+    rig.store.indexes[target] = (rig.store.published[target], [])
+    await forget(rig)
+    assert rig.store.published[target] == b'["(forgotten) and book-8"]'
+
+
 async def test_a_document_teaches_before_it_has_its_name_as_a_zip_does() -> None:
     rig = EngineRig(respond=lambda _: Reply(200, b'["book-7 and book-9 are by author-x"]'))
     rig.registry.is_documents = True

@@ -340,8 +340,11 @@ class FakeStaged:
         self._store.published[self._target] = bytes(self._body)
         for name in (step.BODY_RENAMED, step.FOLDER_SYNCED):
             self._store.steps.reached(name)
-        members = self._examiner.members if self._examiner else []
-        self._store.indexes[self._target] = (bytes(self._body), members)
+        if self._examiner is None or self._examiner.is_zip:
+            members = self._examiner.members if self._examiner else []
+            self._store.indexes[self._target] = (bytes(self._body), members)
+        else:
+            self._store.indexes.pop(self._target, None)
         self._store.steps.reached(step.INDEX_WRITTEN)
         self._forget()
         return self._target

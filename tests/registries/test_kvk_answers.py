@@ -376,16 +376,17 @@ def test_an_answer_without_version_says_none() -> None:
 def test_a_shielded_address_takes_older_versions_with_it_unless_they_are_to_be_kept(
     part: str, body: object
 ) -> None:
-    for keeps in (False, True):
+    for keeps, version in ((False, 0), (False, 3), (True, 3)):
         of = registry(keep_versions_of_shielded=keeps)
-        found = verdict(of, item(part), given(of, item(part), body))
+        wanted = item(part, state=State.RECHECKING, version=version)
+        found = verdict(of, wanted, given(of, wanted, body))
         assert isinstance(found, Stored)
-        assert found.drops_older is not keeps
+        assert found.drops_older is (version > 0 and not keeps), "of a first body there is no older one"
 
 
 def test_older_results_of_searches_never_stay_by_default() -> None:
-    of = registry()
-    found = verdict(of, BY_RSIN, given(of, BY_RSIN, results([row()]), version="2.1.0"))
+    of, again = registry(), replace(BY_RSIN, version=1)
+    found = verdict(of, again, given(of, again, results([row()]), version="2.1.0"))
     assert found == Stored(NOW + 30 * DAY_S, {"api_version": "2.1.0"}, drops_older=True)
 
 

@@ -49,6 +49,11 @@ class BodyExaminer:
         return self._digest.digest()
 
     @property
+    def is_zip(self) -> bool:
+        """Whether what passed begins like a zip."""
+        return kind_of(self._head) in ("zip", "empty_zip")
+
+    @property
     def members(self) -> list[Member]:
         """The member index, once `report` said that the zip is sound."""
         return list(self._walk.members)
@@ -80,7 +85,7 @@ class BodyExaminer:
         self._walk.finish()
         kind = kind_of(self._head)
         problem = length_problem(self._size_bytes, declared_bytes, self._plan)
-        if kind in ("zip", "empty_zip"):
+        if self.is_zip:
             problem = problem or self._zip_problem(known_sizes, reread)
             kind = "empty_zip" if problem is None and self._walk.member_count == 0 else kind
         facts, problem = self._facts(kind, problem or kind_problem(kind, self._plan))

@@ -408,7 +408,10 @@ class StagedBody:
             self._abandon()
             raise translated(exc, "publish", self._path) from exc
         self._shop.anchor.check()
-        self._shop.layout.write_members(self._target, self._examiner.members)
+        if self._examiner.is_zip:
+            self._shop.layout.write_members(self._target, self._examiner.members)
+        else:  # an index without members would say that there is nothing in it
+            self._shop.layout.drop_members(self._target)
         self._shop.steps.reached(step.INDEX_WRITTEN)
 
     def _sync(self) -> None:

@@ -163,7 +163,7 @@ class PageQuestion(Question):
 
     def sound(self, body: BodyReport, head: ResponseHead) -> Verdict:  # noqa: ARG002 - one shape for all questions
         """Rows hold addresses and no word on whether they are shielded: older pages never stay."""
-        return stored(self.rules, head, self.again_at, drops_older=True)
+        return stored(self, head, is_private=True)
 
     def no_results(self, text: str) -> Verdict:  # noqa: ARG002 - one shape for all questions
         """Nothing fits, or the pages end before this one: an answer as good as any, asked for again as often."""

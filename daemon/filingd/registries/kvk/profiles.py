@@ -63,11 +63,13 @@ def parts_of(number: str) -> Sequence[str]:
     return (VESTIGINGSPROFIEL,) if is_branch(number) else (ZOEKEN,) if is_rsin(number) else ()
 
 
-def stored(rules: KvkRules, head: ResponseHead, again_at: float | None, *, drops_older: bool) -> Stored:
-    """A good body, with the version of the API that served it (section 15.1.6)."""
+def stored(question: Question, head: ResponseHead, *, is_private: bool) -> Stored:
+    """A good body, with the version of the API that served it (section 15.1.6). `is_private`: older ones may not stay."""
     version = head.header(API_VERSION_HEADER)
     facts = {"api_version": version} if version else {}
-    return Stored(again_at, facts, drops_older=drops_older and not rules.keep_versions_of_shielded)
+    has_older = question.item.version > 0
+    drops_older = is_private and has_older and not question.rules.keep_versions_of_shielded
+    return Stored(question.again_at, facts, drops_older)
 
 
 class NumberLine:
@@ -124,7 +126,7 @@ class NumberQuestion(Question):
     def sound(self, body: BodyReport, head: ResponseHead) -> Verdict:
         """Rows of a search hold addresses and no word on whether they are shielded: older ones never stay."""
         is_private = self.product == ZOEKEN or bool(body.facts.get("shielded"))
-        return stored(self.rules, head, self.again_at, drops_older=is_private)
+        return stored(self, head, is_private=is_private)
 
     def no_results(self, text: str) -> Verdict:
         """Nothing is registered under an RSIN: believed at once, and asked again as often as everything."""
