@@ -61,8 +61,8 @@ def forget(
     """Delete every stored trace of a filing (by its REFERENCE) or an enterprise (by its NUMBER), and leave a tombstone, so that
     it never comes back: not by a re-check, a repair, a rebuilt manifest, a watchlist, a saved search or a file put back.
 
-    At KVK a NUMBER is that of a company (8 digits; with all its branches), an RSIN (9; with its company) or that of a single branch
-    (12). Where several registries have such numbers, write nbb: or kvk: before it.
+    At KVK a NUMBER is that of a company (8 digits; with all its branches), an RSIN (9; with its company) or that of a single
+    branch (12). Where several registries have such numbers, write nbb: or kvk: before it.
 
     Zips that hold it are written anew without it; everything else in them stays to the byte, and the day is sealed again. A
     running daemon does the erasing, and this command waits for it; without one it does so itself. What is not held is buried
