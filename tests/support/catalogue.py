@@ -22,7 +22,9 @@ def check_catalogue(store: StoreView) -> None:
     document has its place, which yields its very bytes, and every record of every references zip is listed. Where a daemon
     was stopped before it had followed to the end, that holds for what it had come to.
     """
-    items = {key: row for key, row in store.items().items() if key.startswith("nbb/")}  # others have no filings
+    items = {
+        key: row for key, row in store.items().items() if key.startswith("nbb/")
+    }  # others have no filings
     held = {key: row for key, row in items.items() if row.state == "stored"}
     with (
         CatalogueReader(store.root / "catalogue.db") as catalogue,
