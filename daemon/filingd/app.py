@@ -587,7 +587,8 @@ async def opened_ledger(
 
 async def _tell_begun(registry: Registry, manifest: Manifest, log: Log) -> None:
     states = await manifest.lane_states()
-    used = sorted(spec.name for spec in registry.lanes() if spec.account and spec.name in states)
+    spend = [spec for spec in registry.lanes() if spec.account]
+    used = sorted({name for spec in spend for name in (spec.name, spec.gate) if name and name in states})
     if not used:
         log.info(events.LEDGER_BEGUN, path=LEDGER_NAME)
         return

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import pytest
 from msgspec.structs import replace
 
-from filingd.adapters.ledger import LedgerReader, SqliteLedger
+from filingd.adapters.ledger import SqliteLedger
+from filingd.adapters.ledger_reader import LedgerReader
 from filingd.adapters.ledger_schema import FORMAT, open_writable, translate
 from filingd.core.errors import (
     DiskFaultError,

@@ -28,7 +28,8 @@ import uvloop
 
 from bench.limiter import NoLog
 from filingd.adapters.clock import SystemClock
-from filingd.adapters.ledger import LedgerReader, SqliteLedger
+from filingd.adapters.ledger import SqliteLedger
+from filingd.adapters.ledger_reader import LedgerReader
 from filingd.adapters.steps import SilentSteps
 from filingd.core.model import AccountSpec
 from filingd.engine.account import Account

@@ -8,7 +8,7 @@ import pytest
 
 from cli.test_doctor import ask, pool
 from e2e.kvk_rig import BUDGET, KvkRig
-from filingd.adapters.ledger import LedgerReader
+from filingd.adapters.ledger_reader import LedgerReader
 from filingd.core.layout import LEDGER_NAME
 
 if TYPE_CHECKING:

@@ -24,10 +24,11 @@ from filingd.core.model import (
 from filingd.core.watchlist import SavedSearch
 from filingd.registries.kvk import searches
 from filingd.registries.kvk.operations import DEFAULT_PATHS, PARTS, PARTS_OF_COMPANY
+from filingd.registries.kvk.ranks import RANK_NUMBER
 from filingd.registries.kvk.registry import KvkRegistry
 from filingd.registries.kvk.searches import search_of
 from filingd.registries.kvk.terms import KvkTerms
-from filingd.registries.kvk.upkeep import LOOK_AGAIN_S, RANK_NUMBER
+from filingd.registries.kvk.upkeep import LOOK_AGAIN_S
 from registries.kvk_cases import (
     BRANCH,
     COMPANY,

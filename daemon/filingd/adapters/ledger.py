@@ -1,7 +1,7 @@
 """What was spent, durably: SQLite behind one thread that makes one transaction of all that is queued.
 
 It is a file of its own because its past must never come back: a manifest may be made anew or restored from a backup, money
-that was spent stays spent. Commands use `LedgerReader`, which needs no event loop and no lock.
+that was spent stays spent. Commands use `ledger_reader`, which needs no event loop and no lock.
 """
 
 from __future__ import annotations
@@ -14,11 +14,9 @@ from filingd.adapters.anchor import Anchor
 from filingd.adapters.batch_thread import BatchThread, Call
 from filingd.adapters.ledger_schema import (
     BUSY_TIMEOUT_S,
-    open_read_only,
     open_writable,
     spendings_in,
     translate,
-    translated,
     write,
 )
 from filingd.core.errors import DiskFullError, FilingdError, LedgerBusyError
@@ -26,8 +24,6 @@ from filingd.core.errors import DiskFullError, FilingdError, LedgerBusyError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
     from pathlib import Path
-    from types import TracebackType
-    from typing import Self
 
     from filingd.core.ledger import Spending
 
@@ -160,35 +156,3 @@ class SqliteLedger:
                 if self._when_busy is None:
                     raise
                 await self._when_busy(error)
-
-
-class LedgerReader:
-    """A look at the ledger: read only, no lock, safe beside a running daemon. Close it, or use `with`.
-
-    Raises (on making it, and by its methods):
-        LedgerDamagedError, LedgerTooNewError, DiskFaultError: it cannot be read.
-    """
-
-    def __init__(self, path: Path) -> None:
-        """Where there is no ledger, nothing was spent."""
-        self._path = path
-        self._connection = open_read_only(path) if path.exists() else None
-
-    def spendings(self) -> Sequence[Spending]:
-        """See `ports.Ledger`."""
-        if self._connection is None:
-            return ()
-        with translated(self._path):
-            return spendings_in(self._connection)
-
-    def close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

@@ -10,7 +10,6 @@ import contextlib
 import sqlite3
 from typing import TYPE_CHECKING, NamedTuple
 
-from filingd.adapters.disk import Disk, Syscalls, disk_errors, temporary_of
 from filingd.adapters.sqlite_faults import SqliteFaults
 from filingd.adapters.sqlite_read_only import connect_read_only
 from filingd.core.errors import LedgerBusyError, LedgerDamagedError, LedgerTooNewError
@@ -126,6 +125,8 @@ def _make(path: Path) -> None:
         raise LedgerDamagedError(
             f"The ledger {path} is gone, but {left_over[0].name} is still there. {REMEDY}"
         )
+    from filingd.adapters.disk import Disk, Syscalls, disk_errors, temporary_of  # commands only read
+
     disk, temporary = Disk(Syscalls()), temporary_of(path)
     with disk_errors("make the ledger", path):
         disk.remove_quietly(temporary)
@@ -148,8 +149,10 @@ def _fill(path: Path) -> None:
 
 def _refuse_emptied(path: Path) -> None:
     """SQLite would take an empty file for a new ledger."""
-    with disk_errors("look at the ledger", path):
+    try:
         size_bytes = path.stat().st_size
+    except OSError:
+        return  # SQLite says what is the matter
     if size_bytes == 0:
         raise LedgerDamagedError(f"The ledger {path} is empty (0 bytes). {REMEDY}")
 

@@ -21,7 +21,7 @@ _OPEN_SHOWN = 5
 def followed_companies(reader: ManifestReader, now: float) -> list[FollowedReport]:
     """The lanes on which numbers of lists are asked about."""
     from filingd.cli.status_report import FollowedReport
-    from filingd.registries.kvk.upkeep import RANK_NUMBER
+    from filingd.registries.kvk.ranks import RANK_NUMBER
     from filingd.registries.nbb.ranks import RANK_COMPANY
 
     ranks = dict.fromkeys(NBB_LANES, RANK_COMPANY)

@@ -29,7 +29,7 @@ def spendings_now(settings: Settings, specs: Sequence[AccountSpec], now: float) 
     """
     if not specs:
         return {}
-    from filingd.adapters.ledger import LedgerReader
+    from filingd.adapters.ledger_reader import LedgerReader
 
     with LedgerReader(settings.store.path / LEDGER_NAME) as reader:
         kept = {(each.account, each.month): each for each in reader.spendings()}

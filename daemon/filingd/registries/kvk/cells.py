@@ -16,10 +16,11 @@ from filingd.registries.kvk import answers, requests, searches
 from filingd.registries.kvk.answers import NO_RESULTS, PARAMETER_REFUSED, Question
 from filingd.registries.kvk.operations import ZOEKEN
 from filingd.registries.kvk.profiles import stored
+from filingd.registries.kvk.ranks import RANK_SEARCH
 from filingd.registries.kvk.requests import MOST_PAGES, MOST_ROWS, ROWS_PER_PAGE
 from filingd.registries.kvk.searches import KvkSearch
 from filingd.registries.kvk.terms import KvkTerms
-from filingd.registries.kvk.upkeep import RANK_SEARCH, dropped, kept_up, put_off
+from filingd.registries.kvk.upkeep import dropped, kept_up, put_off
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from filingd.core.model import Change, Item, State, leaf_of
 from filingd.registries.kvk import numbers, profiles, searches
 from filingd.registries.kvk.operations import VESTIGINGEN, VESTIGINGSPROFIEL, ZOEKEN
-from filingd.registries.kvk.upkeep import RANK_NUMBER, dropped, kept_up
+from filingd.registries.kvk.ranks import RANK_NUMBER
+from filingd.registries.kvk.upkeep import dropped, kept_up
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence

@@ -23,8 +23,6 @@ WAITS_FOR_LISTS = "waits_for_lists"
 LOOK_AGAIN_S = 5.0
 _NEXT_COMPARISON_S = 24 * 3600.0
 _PUT_OFF = frozenset({WAITS_FOR_LISTS, NOT_WANTED})
-RANK_SEARCH = 40_000_000  # what is free, and tells which numbers there are
-RANK_NUMBER = 40_000_001
 _KEPT_STATES = HOLDING_STATES | EMPTY_STATES
 _STOPPED = frozenset({FORGOTTEN_REASON, PARAMETER_REFUSED})  # nothing but an operator begins these again
 
