@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from msgspec.structs import replace
@@ -11,8 +11,10 @@ from fakes.registry import FakeCompanies
 from filingd.core.catalogue import Document, DocumentPlace, Entry, Filing, Listing, Source
 from filingd.core.model import LEASED_STATES, Change, Item, LaneSpec, State
 from filingd.core.watchlist import CompanyNumberError
+from filingd.registries.kvk.registry import KvkRegistry
 from filingd.registries.nbb.registry import NbbRegistry
 from filingd.registries.nbb.terms import NbbTerms
+from registries.kvk_cases import EVERYTHING, RULES
 from registries.nbb_cases import FRIDAY, at_age, rules
 
 if TYPE_CHECKING:
@@ -25,19 +27,24 @@ NOW = at_age(FRIDAY, 1)
 NUMBERS = {
     "fake": {"12.34": "1234", "5678": "5678"},
     "nbb": {"BE 0999.000.129": "0999000129", "999000228": "0999000228"},
+    "kvk": {"VEST 38509504": "000038509504", "6959.9084": "69599084", "RSIN 859123455": "859123455"},
 }
-BAD_NUMBERS = ["", "abc", "1", "0999.000.128"]
+TERMS: dict[str, Any] = {"fake": NbbTerms(), "nbb": NbbTerms(), "kvk": EVERYTHING}
+BAD_NUMBERS = ["", "abc", "1", "0999.000.128x"]
+WITH_DOCUMENTS = ["fake", "nbb"]  # those that know documents of companies, which come one by one
 
 
 def companies_of(kind: str) -> Companies:
     if kind == "fake":
         return FakeCompanies()
+    if kind == "kvk":
+        return KvkRegistry(RULES).companies[0]
     return NbbRegistry(
         [replace(rules(), datasets=("references",))], LaneSpec("nbb/authentic-query", 1.0)
     ).companies[0]
 
 
-@pytest.fixture(params=["fake", "nbb"])
+@pytest.fixture(params=["fake", "nbb", "kvk"])
 def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -45,7 +52,7 @@ def kind(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def companies(kind: str) -> Companies:
     made = companies_of(kind)
-    made.follow(dict.fromkeys(NUMBERS[kind].values(), NbbTerms()))
+    made.follow(dict.fromkeys(NUMBERS[kind].values(), TERMS[kind]))
     return made
 
 
@@ -109,6 +116,7 @@ def test_planning_makes_what_is_wanted_and_planning_twice_changes_nothing(
     assert companies.plan(numbers, items, NOW + 1) == []
 
 
+@pytest.mark.parametrize("kind", WITH_DOCUMENTS)
 def test_new_items_come_one_after_the_other_also_over_several_parts(
     companies: Companies, numbers: list[str]
 ) -> None:
@@ -120,7 +128,7 @@ def test_new_items_come_one_after_the_other_also_over_several_parts(
 
 @pytest.mark.parametrize("state", list(State))
 def test_whoever_is_followed_no_more_is_left_alone_and_taken_up_again(
-    companies: Companies, numbers: list[str], state: State
+    companies: Companies, kind: str, numbers: list[str], state: State
 ) -> None:
     if state in LEASED_STATES:
         return
@@ -135,11 +143,12 @@ def test_whoever_is_followed_no_more_is_left_alone_and_taken_up_again(
     left = after(companies.plan([], items, NOW), items)
     assert all(item.due_at is None for item in left.values())
     assert all((item.state is State.STORED) == (state is State.STORED) for item in left.values())
-    companies.follow({number: NbbTerms()})
+    companies.follow({number: TERMS[kind]})
     again = after(companies.plan([number], left, NOW), left)
     assert all(item.due_at is not None and item.state is not State.ABSENT for item in again.values())
 
 
+@pytest.mark.parametrize("kind", WITH_DOCUMENTS)
 def test_documents_that_are_not_held_are_wanted_once(companies: Companies, numbers: list[str]) -> None:
     number = numbers[0]
     filings = entries(number, "2024-00000001", "2024-00000002")
@@ -152,6 +161,7 @@ def test_documents_that_are_not_held_are_wanted_once(companies: Companies, numbe
     )
 
 
+@pytest.mark.parametrize("kind", WITH_DOCUMENTS)
 def test_documents_of_a_company_that_is_followed_no_more_are_dropped(
     companies: Companies, numbers: list[str]
 ) -> None:

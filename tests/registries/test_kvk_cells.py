@@ -141,6 +141,16 @@ def test_a_search_that_finds_others_the_next_time_is_complete_again(before: int,
     assert mirror.judgement().facts["rows"] == after
 
 
+@pytest.mark.parametrize(("before", "after"), [(250, 420), (420, 250)])
+def test_what_was_said_last_counts_whichever_page_said_it(before: int, after: int) -> None:
+    mirror = Mirror(MOLENS, Register(firms(before)))
+    mirror.work_until_quiet()
+    mirror.register.firms = firms(after)
+    mirror.now += INTERVAL_S
+    mirror.work(1)
+    assert mirror.judgement().facts["totaal"] == after
+
+
 # ------------------------------------------------------------------------------------------------- what does not add up
 
 
