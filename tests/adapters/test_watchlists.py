@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import os
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
 from filingd.adapters.disk import Syscalls
 from filingd.adapters.watchlists import ListEditor, WatchlistFiles, WatchlistFolder
 from filingd.core.errors import DiskFaultError, DiskFullError
-from filingd.core.watchlist import Entry, Reading
+from filingd.core.watchlist import Entry, Reading, SavedSearch, SearchError
 from filingd.registries.nbb.enterprises import check_digits, plain_number
 from filingd.registries.nbb.terms import NbbTerms
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 ALFA, BETA, GAMMA = "0999000129", "0999000228", "0999000327"
@@ -347,3 +348,73 @@ def test_two_who_add_at_once_lose_nothing(folder: Path) -> None:
     for thread in threads:
         thread.join()
     assert sorted(read(lists_in(folder)).watched) == sorted(numbers)
+
+
+# ------------------------------------------------------------------------------------------------- saved searches
+
+
+class Words(NamedTuple):
+    """A search of a registry that looks for words."""
+
+    word: str
+
+    def words(self) -> list[str]:
+        return [self.word]
+
+
+def word_search(table: Mapping[str, Any]) -> Words:
+    if set(table) != {"word"}:
+        raise SearchError("word is missing; write a word.")
+    return Words(table["word"])
+
+
+def searches_in(folder: Path, **terms: NbbTerms) -> WatchlistFolder:
+    return WatchlistFolder(folder, terms, plain_number, NbbTerms(), word_search)
+
+
+def test_saved_searches_have_the_terms_of_their_name(folder: Path) -> None:
+    (folder / "mills.toml").write_text('word = "mill"\n')
+    (folder / "clients.csv").write_text(f"{ALFA}\n")
+    lists = searches_in(folder, mills=QUICK)
+    reading = read(lists)
+    assert reading.searches == {"mills": SavedSearch(Words("mill"), QUICK)}
+    assert reading.findings == ()
+    assert lists.look() is None, "nothing changed"
+    (folder / "mills.toml").unlink()
+    assert read(lists).searches == {}
+
+
+def test_a_search_that_is_spoilt_stays_what_it_was_and_one_that_never_was_is_not_used(folder: Path) -> None:
+    path = folder / "mills.toml"
+    path.write_text('word = "mill"\n')
+    lists = searches_in(folder)
+    read(lists)
+    path.write_text("word = \n")
+    (folder / "other.toml").write_text("")
+    reading = read(lists)
+    assert {name: saved.search for name, saved in reading.searches.items()} == {"mills": Words("mill")}
+    assert not reading.is_complete, "nobody is taken out meanwhile"
+    assert [finding.partition(": ")[0] for finding in reading.findings] == [
+        str(path),
+        str(folder / "other.toml"),
+    ]
+    assert (
+        "It counts as it was read last" in reading.findings[0] or "as it was read last" in reading.findings[0]
+    )
+    assert "nothing is searched for it" in reading.findings[1]
+
+
+def test_where_nothing_can_be_searched_such_files_are_not_looked_at(folder: Path) -> None:
+    (folder / "mills.toml").write_text('word = "mill"\n')
+    assert read(lists_in(folder)).searches == {}
+
+
+def test_a_search_is_saved_whole_and_only_if_it_is_one(folder: Path) -> None:
+    editor = searches_in(folder).editor()
+    assert editor.save_search("mills", 'word = "mill"\n')
+    assert not editor.save_search("mills", 'word = "mill"\n'), "there already"
+    with pytest.raises(SearchError):
+        editor.save_search("mills", "")
+    assert (editor.searches(), editor.search("mills")) == (["mills"], Words("mill"))
+    assert editor.remove_search("mills")
+    assert not editor.remove_search("mills")

@@ -241,7 +241,7 @@ def _told_companies(found: Mapping[str, Any]) -> Iterator[str]:
     if not (found["lists"] or found["searches"]):
         return
     lists = f"{len(found['lists'])} watchlist{'s' if len(found['lists']) > 1 else ''}"
-    problems = f", {found['problems']:,} lines cannot be used" if found["problems"] else ""
+    problems = f", {found['problems']:,} lines to look at" if found["problems"] else ""
     searches = f" and {len(found['searches'])} saved searches" if found["searches"] else ""
     yield f"companies       {found['followed']:,} in {lists}{searches}{problems} (filingd watch list)"
     yield from _told_calls("  due now", found["due_now"])
