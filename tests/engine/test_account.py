@@ -142,6 +142,23 @@ async def test_all_who_wait_share_one_save_and_settling_waits_for_none() -> None
     assert (world.kept().spent_calls, world.ledger.saves) == (100, 2)
 
 
+async def test_what_is_settled_while_something_is_saved_is_saved_before_long() -> None:
+    world = World()
+    first, second = await world.account.reserve(PRICE), await world.account.reserve(PRICE)
+    assert first is not None
+    assert second is not None
+
+    async def settle_meanwhile(_: Sequence[Spending]) -> None:
+        second.begun()
+        second.end()
+
+    world.ledger.before_save = settle_meanwhile
+    first.begun()
+    first.end()
+    await world.clock.sleep(2.0)
+    assert (world.kept().spent_calls, world.kept().reserved_calls) == (2, 0)
+
+
 async def test_a_waiter_that_is_cancelled_is_not_booked_and_disturbs_no_other() -> None:
     world = World()
     gate = asyncio.Event()

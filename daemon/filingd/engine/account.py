@@ -215,11 +215,10 @@ class Account:
             self._tidying = asyncio.ensure_future(self._save_before_long())
 
     async def _save_before_long(self) -> None:
-        await self._clock.sleep(_TIDY_AFTER_S)
-        with suppress(
-            FilingdError
-        ):  # whoever reserves next meets it as well, and the next start sets it right
-            await self._until_durable(self._changes)
+        while self._durable_changes < self._changes:
+            await self._clock.sleep(_TIDY_AFTER_S)
+            with suppress(FilingdError):  # whoever reserves next meets it as well
+                await self._until_durable(self._changes)
 
     def _keep_saving(self) -> asyncio.Task[None] | None:
         if self._saving is None and self._durable_changes < self._changes:
