@@ -29,7 +29,7 @@ BENCHMARKS = {
     "catalogue": "Catalogue",
     "use": "Use",
     "watchlists": "Watchlists",
-    "numbers": "A million numbers",
+    "million_numbers": "A million numbers",
 }
 PEERS = (("nginx", "-v"), ("curl", "--version"), ("aria2c", "--version"),
          ("rclone", "version"), ("unzip", "-v"), ("openssl", "version"))  # fmt: skip

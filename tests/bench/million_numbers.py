@@ -1,6 +1,6 @@
 """A watchlist of a million numbers: imported by the command, followed by the watcher, handed out by the manifest.
 
-    PYTHONPATH=tests python -m bench.numbers [--numbers 1000000] [--rounds 3]
+    PYTHONPATH=tests python -m bench.million_numbers [--numbers 1000000] [--rounds 3]
 
 Each import is `filingd watch import` as a process of its own, into an empty folder. Then the watcher of one process reads the
 list and has the manifest follow, once from nothing and once when all is there; the numbers are due at once, and are picked one
@@ -101,7 +101,7 @@ def _import(folder: Path, source: Path) -> float:
 
 
 def _child(folder: Path) -> dict[str, float]:
-    command = [sys.executable, "-m", "bench.numbers", "--child", str(folder)]
+    command = [sys.executable, "-m", "bench.million_numbers", "--child", str(folder)]
     return dict(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
 
 
