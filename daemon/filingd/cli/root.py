@@ -43,6 +43,7 @@ COMMANDS: dict[str, Entry] = {
     "items": Entry("filingd.cli.items:items", "List, show or retry single items."),
     "find": Entry("filingd.cli.find:find", "Show the filings of a company, and where each document lies."),
     "cat": Entry("filingd.cli.cat:cat", "Write one document out of whatever holds it."),
+    "export": Entry("filingd.cli.export:export", "Write the records of companies as JSON lines."),
     "changes": Entry(
         "filingd.cli.changes:changes", "Tell what was stored, replaced, sealed or forgotten, in order."
     ),

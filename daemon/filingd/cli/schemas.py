@@ -44,7 +44,7 @@ def _type(told: Mapping[str, Any]) -> str:
     if "enum" in told:
         return " or ".join(f"`{each}`" for each in told["enum"])
     if told["type"] == "array":
-        return f"list of {_type(told['items'])}"
+        return f"list of {_type(told['items'])}" if "items" in told else "list"
     if told["type"] == "object":
         return (
             f"object of {_type(told['additionalProperties'])}" if "additionalProperties" in told else "object"

@@ -6,7 +6,7 @@ Fields may be added; they are never renamed or removed.
 from __future__ import annotations
 
 import datetime as dt
-from typing import TYPE_CHECKING, Annotated, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -14,6 +14,8 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from filingd.core.feed import FeedKind
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from filingd.core.feed import FeedEvent
     from filingd.core.model import Version
 
@@ -66,6 +68,16 @@ class ChangeLine(Struct, frozen=True):
     sha256: Annotated[
         str | UnsetType, _says("its SHA-256, hexadecimal: tells whether `path` still holds this body")
     ] = UNSET
+    facts: Annotated[
+        dict[str, Any] | UnsetType,
+        _says(
+            "of a record about one company: its `name`, `non_mailing` (whether the address may not be used for unsolicited "
+            "post; null if the record does not say) and `shielded` (whether an address is); absent of all else"
+        ),
+    ] = UNSET
+
+
+_TOLD_FACTS = ("non_mailing", "shielded", "name")  # what whoever uses a record has to know
 
 
 def line_of(event: FeedEvent, version: Version | None) -> bytes:
@@ -87,7 +99,13 @@ def change_of(event: FeedEvent, version: Version | None) -> ChangeLine:
         path=version.path if version else UNSET,
         size_bytes=version.size_bytes if version else UNSET,
         sha256=version.sha256.hex() if version else UNSET,
+        facts=_told_facts(version.facts) if version else UNSET,
     )
+
+
+def _told_facts(facts: Mapping[str, Any]) -> dict[str, Any] | UnsetType:
+    told = {name: facts[name] for name in _TOLD_FACTS if name in facts}
+    return told or UNSET
 
 
 def _iso(at: float) -> str:
