@@ -642,6 +642,10 @@ class Companies(Protocol):
         """Whether searches can be saved."""
         ...
 
+    def search_gaps(self, groups: Sequence[Group]) -> Sequence[str]:
+        """What is known to be found by no part of a search that was split, in words, by the groups of its cells."""
+        ...
+
     def search_prefix(self, name: str) -> str | None:
         """What the keys of the items of a saved search begin with; None if it is not followed."""
         ...

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
         Answer,
         Deferral,
         GateSpec,
+        Group,
         Holding,
         Member,
         StoredBody,
@@ -273,6 +274,9 @@ class FakeCompanies:
         if not isinstance(table.get("street"), str):
             raise SearchError("street is missing; write the name of a street.")
         return ReaderSearch(table["street"])
+
+    def search_gaps(self, groups: Sequence[Group]) -> Sequence[str]:
+        return ()
 
     def search_prefix(self, name: str) -> str | None:
         return f"lib/streets/{name}/" if name in self.searches else None

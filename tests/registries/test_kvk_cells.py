@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from filingd.core.model import Answer, Attempt, Deferral, State
+from filingd.core.model import Answer, Attempt, Deferral, Group, State
 from filingd.core.watchlist import SavedSearch
 from filingd.registries.kvk import cells, requests, searches
 from filingd.registries.kvk.payloads import LEFT_OUT, TYPES
@@ -277,6 +277,24 @@ def test_a_split_is_open_until_each_of_its_cells_has_answered() -> None:
     mirror.disturb = lambda url: fault("IPD1003") if "type=rechtspersoon" in url else None
     mirror.work(12)
     assert mirror.judgement().reasons == ("totaal 1800: 1 of 3 cells along type have not answered yet",)
+
+
+@pytest.mark.parametrize(("elsewhere", "gap"), [(0, False), (200, True)])
+def test_a_split_that_lacks_a_value_is_told_where_its_cells_find_less(elsewhere: int, gap: bool) -> None:
+    search = search_of({"naam": "molen", "split": ["plaats"], "plaatsen": ["Testdam", "Proefdam"]})
+    register = Register(
+        [*firms(700), *firms(700, town="Proefdam", first=700), *firms(elsewhere, town="Elders", first=2000)]
+    )
+    mirror = Mirror(search, register)
+    mirror.work_until_quiet()
+    groups = [
+        Group(key, NOW, NOW, NOW, judgement.reasons, judgement.facts)
+        for key, judgement in mirror.judgements.items()
+    ]
+    (companies,) = mirror.registry.companies
+    told = "all: its cells along plaats find 1400 of 1600; list more values along which to split"
+    assert companies.search_gaps(groups) == ([told] if gap else [])
+    assert companies.search_gaps(groups[:1]) == []
 
 
 # ------------------------------------------------------------------------------------------------- not wanted any more

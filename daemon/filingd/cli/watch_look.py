@@ -161,6 +161,7 @@ class _Look:
             sum(group.sealed_at is not None for group in groups),
             [f"{group.key}: {', '.join(group.reasons)}" for group in groups if group.sealed_at is None],
             len(named),
+            list(self._desk.companies.search_gaps(groups)),
         )
 
     def companies(self, limit: int) -> list[CompanyReport]:
@@ -275,6 +276,8 @@ def _search_told(search: SearchReport) -> Iterator[str]:
     yield f"{'':<16} {search.companies:,} companies found, {parts}"
     for reason in search.open:
         yield f"{'':<16} open: {reason}"
+    for gap in search.gaps:
+        yield f"{'':<16} not found: {gap}"
 
 
 def _company_told(company: CompanyReport) -> Iterator[str]:

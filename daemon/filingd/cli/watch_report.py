@@ -103,6 +103,9 @@ class SearchReport(Struct, frozen=True):
     sealed: Annotated[int, _says("of these, cells all of whose hits are held")]
     open: Annotated[list[str], _says("the others, each with the reason")]
     companies: Annotated[int, _says("companies that it found, each counted once")]
+    gaps: Annotated[list[str], _says("cells whose parts find less than they do, and what to do")] = field(
+        default_factory=list
+    )
 
 
 class WatchReport(Struct, frozen=True):

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from filingd.core.catalogue import Entry
+    from filingd.core.model import Group
     from filingd.core.watchlist import SavedSearch
     from filingd.registries.kvk.cells import SearchLine
     from filingd.registries.kvk.rules import KvkRules
@@ -60,6 +61,9 @@ class Companies:
     def search_prefix(self, name: str) -> str | None:
         folder = self._search_line.folder_of(name)
         return None if folder is None else f"{searches.PREFIX}/{folder}/"
+
+    def search_gaps(self, groups: Sequence[Group]) -> Sequence[str]:
+        return searches.gaps(groups)
 
     def search_of(self, table: Mapping[str, Any]) -> KvkSearch:
         return searches.search_of(table)

@@ -33,6 +33,8 @@ from filingd.registries.kvk.query import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from filingd.core.model import Group
+
 PREFIX = "kvk/searches"
 WHOLE = "all"
 _LONGEST_CELL_BYTES = 200
@@ -227,6 +229,34 @@ def values_of(cell: str) -> tuple[tuple[str, str], ...]:
     return tuple(
         (name, unquote(value)) for name, _, value in (part.partition("=") for part in cell.split(","))
     )
+
+
+def gaps(groups: Iterable[Group]) -> Sequence[str]:
+    """Cells that were split into others that find less than they do, in words: not all values of the axis are listed. That the
+    others find as much proves nothing where values overlap, as words of names do."""
+    found = {group.key: group for group in groups}
+    totals: dict[str, int] = {}
+    for group in found.values():
+        parent = _parent_of(group.key)
+        if parent in found:
+            totals[parent] = totals.get(parent, 0) + int(group.facts.get("totaal", 0))
+    told = []
+    for key, total in totals.items():
+        facts = found[key].facts
+        is_split = "split_along" in facts and found[key].sealed_at is not None
+        if is_split and total < int(facts["totaal"]):
+            told.append(
+                f"{cell_in(key)}: its cells along {facts['split_along']} find {total} of {facts['totaal']}; "
+                f"list more values along which to split"
+            )
+    return told
+
+
+def _parent_of(group: str) -> str:
+    """The group of the cell that a cell is part of; nothing for the whole query."""
+    *folder, cell = group.split("/")
+    values = values_of(cell)
+    return "/".join([*folder, cell_of(values[:-1])]) if values else ""
 
 
 def folder_for(name: str, search: KvkSearch) -> str:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from filingd.core.catalogue import Entry, Filing, Listing
-    from filingd.core.model import LaneSpec
+    from filingd.core.model import Group, LaneSpec
     from filingd.core.watchlist import Search
     from filingd.registries.nbb.rules import NbbRules
     from filingd.registries.nbb.terms import NbbTerms
@@ -81,6 +81,9 @@ class Companies:
 
     knows_searches = False
     lead_prefixes: Sequence[str] = ()
+
+    def search_gaps(self, groups: Sequence[Group]) -> Sequence[str]:  # noqa: ARG002 - there are none
+        return ()
 
     def search_prefix(self, name: str) -> str | None:  # noqa: ARG002 - there are none
         return None
