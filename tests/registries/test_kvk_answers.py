@@ -77,7 +77,7 @@ TABLE = {
     "IPD0010": (400, Failed("number_refused", NOW + DAY_S, "IPD0010: Voorbeeldtekst.", strikes_lane=False)),
     "IPD0015": (404, Absent("not_deliverable", NOW + 30 * DAY_S, detail="IPD0015: Voorbeeldtekst.")),
     "IPD1002": (404, NotYet("being_processed", NOW + DAY_S)),
-    "IPD1003": (404, NotYet("temporarily_unavailable", NOW + 600.0)),
+    "IPD1003": (404, Nothing("temporarily_unavailable", NOW + 600.0)),
     "IPD1998": (400, Absent("parameter_refused", None, alarm=True, detail="IPD1998: Voorbeeldtekst.")),
     "IPD1999": (400, Absent("parameter_refused", None, alarm=True, detail="IPD1999: Voorbeeldtekst.")),
     "IPD5203": (404, Absent("parameter_refused", None, alarm=True, detail="IPD5203: Voorbeeldtekst.")),
@@ -126,7 +126,17 @@ def test_of_several_codes_the_gravest_counts_wherever_it_stands() -> None:
 def test_a_code_under_a_200_counts_as_well() -> None:
     of = registry()
     answer = given(of, PROFILE, {"fout": [{"code": "IPD1003", "omschrijving": "Later."}]})
-    assert verdict(of, PROFILE, answer) == NotYet("temporarily_unavailable", NOW + 600.0)
+    assert verdict(of, PROFILE, answer) == Nothing("temporarily_unavailable", NOW + 600.0)
+
+
+def test_what_stays_unavailable_is_asked_for_ever_later_and_at_least_once_a_day() -> None:
+    found = [
+        verdict(registry(), replace(PROFILE, nothing_count=count), fault("IPD1003")) for count in range(14)
+    ]
+    waits = [(one.again_at or 0.0) - NOW for one in found if isinstance(one, Nothing)]
+    assert waits[:6] == [600.0, 600.0, 600.0, 600.0, 1200.0, 2400.0]
+    assert waits[-1] == DAY_S
+    assert sum(wait <= DAY_S / 2 for wait in waits) < 12, "calls of the first day"
 
 
 def test_an_error_that_was_cut_still_has_its_code() -> None:

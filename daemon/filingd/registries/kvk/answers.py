@@ -44,6 +44,7 @@ NOT_IN_CONTRACT = "not_in_contract"
 
 _SHOWN_CHARACTERS = 200  # of a text of theirs in a detail
 _MOST_DOUBLINGS = 20
+_PATIENT_TRIES = 3  # so often the wait for what is unavailable for a moment stays what it is
 _IS_ABOUT_LIMITS = re.compile(rb"rate limit|quota|throttl|too many", re.IGNORECASE)
 # The first line of the portal's answer names both limits, whichever was passed (section 5).
 _NAMES_BOTH_LIMITS = re.compile(rb"rate limit and/or quota exceeded", re.IGNORECASE)
@@ -341,7 +342,12 @@ def _being_processed(question: Question, text: str) -> Verdict:  # noqa: ARG001 
 
 
 def _out_of_order(question: Question, text: str) -> Verdict:  # noqa: ARG001 - one shape for all meanings
-    return NotYet(UNAVAILABLE, question.now + question.rules.unavailable_interval_s)
+    """KVK says to come back in minutes. One that stays so must not cost a call every ten minutes for good: after a few, the wait
+    doubles. Only `Nothing` is counted in the row without being a failure."""
+    rules = question.rules
+    doublings = min(max(question.item.nothing_count - _PATIENT_TRIES, 0), _MOST_DOUBLINGS)
+    wait_s = min(rules.unavailable_interval_s * 2**doublings, rules.not_processed_interval_s)
+    return Nothing(UNAVAILABLE, question.now + max(wait_s, rules.unavailable_interval_s))
 
 
 _MEANINGS: Mapping[Meaning, Callable[[Question, str], Verdict]] = {
