@@ -13,7 +13,7 @@ import jsonschema
 import pytest
 
 from filingd.adapters.manifest_commands import ManifestWriter
-from filingd.cli import export_line
+from filingd.cli import export_line, find_report
 from filingd.core.model import Change, Item, State, Version
 from filingd.core.tombstones import Tombstone
 from support import kvk
@@ -114,10 +114,10 @@ class Shop:
             jsonschema.validate(line, export_line.schema())
         return lines
 
-    def run(self, *given: str) -> Said:
+    def run(self, *given: str, command: str = "export") -> Said:
         """The command."""
         return filingd(
-            "export", *given, "--config", str(self.config.path), environment=self.config.environment()
+            command, *given, "--config", str(self.config.path), environment=self.config.environment()
         )
 
 
@@ -246,3 +246,58 @@ def test_without_a_manifest_it_says_so(tmp_path: Path) -> None:
 def test_the_page_about_the_lines_is_as_the_lines_are() -> None:
     """To mend it: `python -m filingd.cli.export_line > docs/export-json.md`."""
     assert (ROOT / "docs/export-json.md").read_text(encoding="utf-8") == export_line.as_markdown()
+
+
+# ------------------------------------------------------------------------------------------ find, cat, changes
+
+
+def test_a_number_finds_its_records_and_those_of_its_branches(shop: Shop) -> None:
+    said = shop.run("69599084", "--json", command="find")
+    assert said.code == 0, said.err
+    jsonschema.validate(said.json, find_report.schema())
+    assert (said.json["understood_as"], len(said.json["records"])) == ("number", 4)
+    text = shop.run("69599084", command="find").out.splitlines()
+    assert text[0] == "69599084  Dagobert"
+    assert text[1].endswith(
+        "kvk/numbers/6959/908/69599084.basisprofiel.json  no unsolicited post (non-mailing)"
+    )
+
+
+@pytest.mark.parametrize("number", ["12345678", "69599084", "000000000001"])
+def test_a_number_of_which_nothing_is_held_or_that_is_forgotten_is_not_found(shop: Shop, number: str) -> None:
+    shop.bury("69599084")
+    said = shop.run(number, command="find")
+    assert (said.code, said.out) == (1, "")
+    assert f"Nothing is held of {number}." in said.err
+
+
+def test_the_body_of_an_item_is_written_to_the_byte(shop: Shop) -> None:
+    said = shop.run("kvk/numbers/000038509504/vestigingsprofiel", command="cat")
+    assert (said.code, said.out) == (0, '{"a": "één"}')
+    path = shop.folder / "out.json"
+    assert shop.run("kvk/numbers/69599084/basisprofiel", "--output", str(path), command="cat").code == 0
+    assert json.loads(path.read_bytes()) == {"indNonMailing": "Ja"}
+
+
+@pytest.mark.parametrize(
+    ("given", "code", "told"),
+    [
+        ("kvk/numbers/12345678/basisprofiel", 1, "no such item is known"),
+        ("kvk/numbers/69599084/basisprofiel", 1, "is forgotten"),
+        ("kvk/numbers/68750110/naamgeving", 1, "is not what was stored"),
+        ("2026-00999001", 2, "Say which document of 2026-00999001 with --format"),
+    ],
+)
+def test_what_is_not_held_or_not_sound_is_not_written(shop: Shop, given: str, code: int, told: str) -> None:
+    shop.bury("69599084")
+    path = shop.root / "kvk/numbers/6875/011/68750110.naamgeving.json"
+    path.write_bytes(path.read_bytes().replace(b"Donald", b"Donold"))
+    said = shop.run(given, command="cat")
+    assert (said.code, said.out) == (code, "")
+    assert told in said.err
+
+
+def test_the_feed_says_of_a_record_what_whoever_uses_it_has_to_know(shop: Shop) -> None:
+    told = [json.loads(line) for line in shop.run(command="changes").out.splitlines()]
+    (line,) = (line for line in told if line.get("key") == "kvk/numbers/69599084/basisprofiel")
+    assert line["facts"] == {"non_mailing": True, "shielded": False, "name": "Dagobert"}

@@ -1,4 +1,4 @@
-"""`filingd cat`: one document, byte for byte as it was stored, out of whatever holds it.
+"""`filingd cat`: one document or record, byte for byte as it was stored, out of whatever holds it.
 
 A zip is not searched: the catalogue knows where the document's data begins. Nothing here may import asyncio, aiohttp or rich.
 """
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from filingd.settings import Settings
 
 _KINDS = ("json", "xbrl", "pdf")
+_MARK_OF_A_KEY = "/"  # in no reference
+_NO_TEXT = (".zip", ".pdf")
 _STANDARD_OUTPUT_PATH = Path("-")
 _LOOKS = 2  # a file may be replaced after the catalogue was asked: then it is asked once more
 
@@ -35,6 +37,7 @@ Examples:
   filingd cat 2026-00999001 --format json | jq .
   filingd cat 2026-00999001 --format pdf --output accounts.pdf
   filingd cat 2026-00999001 --format json --variant corrected
+  filingd cat kvk/numbers/69599084/basisprofiel | jq .
 
 \b
 Exit codes: 0 the whole document was written; 1 it is not held, or no copy of it is sound; 4 there is no catalogue yet, or it
@@ -53,7 +56,10 @@ class NotSoundError(FilingdError):
 @click.command(epilog=EXAMPLE)
 @config_option
 @click.option(
-    "--format", "kind", type=click.Choice(_KINDS), required=True, help="Which document of the filing."
+    "--format",
+    "kind",
+    type=click.Choice(_KINDS),
+    help="Which document of the filing; needed with a REFERENCE.",
 )
 @click.option(
     "--variant", metavar="NAME",
@@ -63,14 +69,21 @@ class NotSoundError(FilingdError):
     "--output", "output_path", type=click.Path(path_type=Path), metavar="FILE",
     help="Write it to this file, which is there whole or not at all. Without it, or with -: standard output.",
 )  # fmt: skip
-@click.argument("reference")
-def cat(config_path: Path, kind: str, variant: str | None, output_path: Path | None, reference: str) -> None:
-    """Write one document of a filing, byte for byte as the registry served it.
+@click.argument("reference", metavar="REFERENCE|KEY")
+def cat(
+    config_path: Path, kind: str | None, variant: str | None, output_path: Path | None, reference: str
+) -> None:
+    """Write one document of a filing, or the body of an item by its KEY, byte for byte as the registry served it.
 
     REFERENCE is the filing's own number, such as 2026-00999001; `filingd find` tells them. The newest copy counts; where one is
     damaged, another is taken, and that is said.
     """
     output_path = None if output_path == _STANDARD_OUTPUT_PATH else output_path
+    if _MARK_OF_A_KEY in reference:
+        _cat_item(load_settings(config_path), reference, output_path)
+        return
+    if kind is None:
+        raise click.UsageError(f"Say which document of {reference} with --format ({', '.join(_KINDS)}).")
     if kind == "pdf" and output_path is None and os.isatty(STANDARD_OUTPUT):
         raise click.UsageError(
             f"A PDF would spoil the terminal. Say --output {reference}.pdf, or send it through a pipe."
@@ -82,6 +95,45 @@ def cat(config_path: Path, kind: str, variant: str | None, output_path: Path | N
             document.copy(output)
     for fault in holdings.faults:
         click.echo(f"filingd: {fault} Another copy was sound and was taken.", err=True)
+
+
+def _cat_item(settings: Settings, key: str, output_path: Path | None) -> None:
+    """The body that is held now of one item.
+
+    Raises:
+        NotHeldError: it is not held, or forgotten.
+        MemberDamagedError: what lies there is not what was stored.
+    """
+    from filingd.adapters.held_documents import SoundDocument
+
+    document, sha256 = _held_item(settings, key)
+    is_text = not document.source.path.endswith(_NO_TEXT)
+    if not is_text and output_path is None and os.isatty(STANDARD_OUTPUT):
+        raise click.UsageError(
+            f"{key} would spoil the terminal. Say --output FILE, or send it through a pipe."
+        )
+    with SoundDocument(settings.store.path, document, sha256) as held, _opened(output_path) as output:
+        held.copy(output)
+
+
+def _held_item(settings: Settings, key: str) -> tuple[Document, bytes]:
+    from filingd import app
+    from filingd.core.catalogue import Document, DocumentPlace, Source
+    from filingd.core.forgetting import forgotten_by
+    from filingd.core.model import HOLDING_STATES
+
+    with opened_manifest(settings) as manifest:
+        item = manifest.items([key]).get(key)
+        version = manifest.current_versions([key]).get(key)
+        forgotten = forgotten_by(manifest.tombstones())
+    if item is None or version is None or item.state not in HOLDING_STATES:
+        standing = "no such item is known" if item is None else f"it is {item.state.name.lower()}"
+        raise NotHeldError(f"{key} is not held: {standing}. `filingd items list` shows what there is.")
+    if app.registry_of(settings).is_forgotten(key, forgotten):
+        raise NotHeldError(f"{key} is forgotten (`filingd forget --list`).")
+    source = Source(key, version.number, version.path, key.rpartition("/")[0])
+    place = DocumentPlace(key, "other", version.size_bytes, packed_bytes=version.size_bytes)
+    return Document(place, source), version.sha256
 
 
 @contextlib.contextmanager

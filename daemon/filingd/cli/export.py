@@ -109,7 +109,7 @@ def export(
         return ExitCode.OK
     settings = load_settings(config_path)
     with opened_manifest(settings) as manifest:
-        export = _Export(settings, manifest, registry, parts)
+        export = Export(settings, manifest, registry, parts)
         head = manifest.feed_head()
         with io.BufferedWriter(raw_standard_output()) as output:
             for page in export.pages(numbers, since, head):
@@ -130,7 +130,7 @@ class _Place(NamedTuple):
     version: int | None = None  # the one of the event: a later one is told by a later event
 
 
-class _Export:
+class Export:
     """One export. `count` and `faults` grow as its lines are made."""
 
     def __init__(

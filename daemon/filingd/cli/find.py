@@ -1,6 +1,7 @@
 """`filingd find`: the filings of a company, and where each document lies.
 
-Reads the catalogue only, while a daemon runs and without one. Nothing here may import asyncio, aiohttp or rich.
+Reads the catalogue, and of the numbers of KVK the manifest, while a daemon runs and without one.
+Nothing here may import asyncio, aiohttp or rich.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from filingd.cli.not_found import STILL_BEING_MADE
-from filingd.cli.options import config_option, json_option, load_settings, opened_catalogue
+from filingd.cli.options import config_option, json_option, load_settings, opened_catalogue, opened_manifest
 from filingd.core.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -19,10 +20,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from filingd.adapters.catalogue_reader import CatalogueReader
+    from filingd.cli.export_line import ExportLine
     from filingd.cli.find_report import FindReport
     from filingd.core.catalogue import Entry, NameHit
     from filingd.settings import Settings
 
+_KVK_DIGITS = (8, 9, 12)  # a company, an RSIN, a branch
+_KVK_ALONE_DIGITS = (8, 12)  # nine may also be an enterprise number without its zero
 _HITS_A_COMPANY = 4  # names that are looked at for each company that is shown: one may have several
 
 EXAMPLE = """\b
@@ -30,6 +34,7 @@ Examples:
   filingd find 0403.101.811                  # or BE0403101811, 403 101 811
   filingd find 2026-00999001
   filingd find zwamberg                      # part of a name: three letters or more, whatever the case and accents
+  filingd find 69599084                      # a number of KVK
   filingd find 0403.101.811 --json | jq -r '.filings[].documents[] | [.kind, .path, .member] | @tsv'
 
 \b
@@ -51,7 +56,9 @@ Exit codes: 0 found; 1 nothing was found, or a number has wrong check digits; 4 
 def find(config_path: Path, as_json: bool, wants_schema: bool, limit: int, what: tuple[str, ...]) -> int:
     """Show the filings of a company, newest first, and where each of their documents lies.
 
-    WHAT is an enterprise number in any usual spelling, a reference number, or a part of a name.
+    WHAT is an enterprise number in any usual spelling, a reference number, or a part of a name. A number of KVK (8, 9 or 12
+    digits) shows the records that are held of it and of its branches; these are not found by name, but
+    `filingd export --no-body` tells their names.
     """
     if wants_schema:
         click.echo(_schema_text())
@@ -62,13 +69,52 @@ def find(config_path: Path, as_json: bool, wants_schema: bool, limit: int, what:
             "Say WHAT to find: an enterprise number, a reference number, or part of a name."
         )
     settings = load_settings(config_path)
-    with opened_catalogue(settings) as catalogue:
-        report = Search(settings, catalogue, asked, limit or sys.maxsize).report()
-        if catalogue.followed() is None and (report.companies or report.filings):
-            report.remarks.append(STILL_BEING_MADE)
-    is_found = bool(report.companies or report.filings)
+    records = _records_of(settings, asked)
+    if records or _is_of_kvk_alone(settings, asked):
+        report = _of_records(asked, records)
+    else:
+        with opened_catalogue(settings) as catalogue:
+            report = Search(settings, catalogue, asked, limit or sys.maxsize).report()
+            if catalogue.followed() is None and (report.companies or report.filings):
+                report.remarks.append(STILL_BEING_MADE)
+    is_found = bool(report.companies or report.filings or report.records)
     click.echo(_json_text(report) if as_json else _text(report, limit), err=not (as_json or is_found))
     return ExitCode.OK if is_found else ExitCode.FAILED
+
+
+def _records_of(settings: Settings, asked: str) -> list[ExportLine]:
+    """What is held of a number of KVK, and of its branches; a number is looked up as it is written, nothing is repaired."""
+    if settings.kvk is None or not (asked.isascii() and asked.isdigit() and len(asked) in _KVK_DIGITS):
+        return []
+    import msgspec
+
+    from filingd.cli.export import Export, Since
+    from filingd.cli.export_line import ExportLine
+
+    with opened_manifest(settings) as manifest:
+        export = Export(settings, manifest, "kvk", ())
+        return [
+            msgspec.json.decode(line, type=ExportLine)
+            for page in export.pages([asked], Since(), 0)
+            for line in export.lines(page, with_body=False)
+        ]
+
+
+def _is_of_kvk_alone(settings: Settings, asked: str) -> bool:
+    """Whether what is asked for can be nothing but a number of KVK."""
+    is_number = asked.isascii() and asked.isdigit() and len(asked) in _KVK_DIGITS
+    return (
+        settings.kvk is not None and is_number and (settings.nbb is None or len(asked) in _KVK_ALONE_DIGITS)
+    )
+
+
+def _of_records(asked: str, records: Sequence[ExportLine]) -> FindReport:
+    remarks = (
+        []
+        if records
+        else [f"Nothing is held of {asked}. `filingd watch list {asked}` shows whether it is followed."]
+    )
+    return _report(asked, "number", records=records, remarks=remarks)
 
 
 class _Company(NamedTuple):

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from msgspec import Struct
+from msgspec import Struct, field
 
+from filingd.cli.export_line import ExportLine  # noqa: TC001 - msgspec needs it when the program runs
 from filingd.cli.schemas import markdown_of, schema_of
 from filingd.cli.schemas import says as _says
 from filingd.core.catalogue import ANY_VARIANT
@@ -104,8 +105,10 @@ class FindReport(Struct, frozen=True):
     format: Annotated[int, _says("the format of this report: 1")]
     asked: Annotated[str, _says("what was asked for")]
     understood_as: Annotated[
-        Literal["enterprise", "filing", "name"],
-        _says("what it was taken for: a number, a reference, part of a name"),
+        Literal["enterprise", "filing", "name", "number"],
+        _says(
+            "what it was taken for: an enterprise number, a reference, part of a name, a number of another registry"
+        ),
     ]
     companies: Annotated[list[CompanyReport], _says("the enterprises it fits, by name")]
     filings: Annotated[
@@ -113,6 +116,10 @@ class FindReport(Struct, frozen=True):
     ]
     more: Annotated[bool, _says("whether there are more companies or filings than --limit allows")]
     remarks: Annotated[list[str], _says("what else to know, in sentences: why nothing may have been found")]
+    records: Annotated[
+        list[ExportLine],
+        _says("records that are held of a number, as `filingd export --no-body` writes them"),
+    ] = field(default_factory=list)
 
 
 def schema() -> dict[str, Any]:
@@ -208,7 +215,20 @@ def find_lines(report: FindReport, limit: int, shown: Callable[[str], str]) -> I
         yield from _company_lines(report, limit, shown)
     elif report.filings:
         yield from _filing_lines(report, limit, shown)
+    yield from _record_lines(report.records)
     yield from report.remarks
+
+
+def _record_lines(records: Sequence[ExportLine]) -> Iterator[str]:
+    for number in dict.fromkeys(record.number for record in records):
+        own = [record for record in records if record.number == number]
+        yield f"{number}  {next((record.name for record in own if record.name), 'no name is known')}"
+        for record in own:
+            told = [
+                *(["no unsolicited post (non-mailing)"] if record.non_mailing else []),
+                *(["address shielded"] if record.shielded else []),
+            ]
+            yield f"    {record.part:<22}{record.size_bytes:>12,} bytes  {record.path}  {', '.join(told)}".rstrip()
 
 
 def _company_lines(report: FindReport, limit: int, shown: Callable[[str], str]) -> Iterator[str]:
