@@ -98,6 +98,14 @@ def test_numbers_that_lack_zeros_are_repaired_and_told_with_file_and_line(desk: 
     assert f"{source}, line 3: 12x" in desk.err
 
 
+def test_a_number_that_is_added_by_hand_and_lacks_zeros_is_told_as_well(desk: Desk) -> None:
+    assert desk("add", "--registry", "kvk", "9800001", DUTCH) == ExitCode.OK
+    assert desk.lines("kvk-watchlists/watchlist.csv") == ["09800001", DUTCH]
+    assert desk.err == (
+        "9800001: Zeros were put in front: it counts as the KVK number 09800001. Write it so.\n"
+    )
+
+
 # ------------------------------------------------------------------------------------------ searches
 
 

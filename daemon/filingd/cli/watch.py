@@ -13,10 +13,10 @@ import click
 from filingd.cli.options import config_option, json_option, load_settings
 from filingd.cli.watch_desks import desk_of_list, desks_of, only_list, sort_numbers
 from filingd.core.errors import ExitCode
-from filingd.core.watchlist import Entry, Finding, SearchError, lines_of
+from filingd.core.watchlist import Entry, Finding, SearchError, lines_of, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from filingd.adapters.watchlists import ListEditor
@@ -121,7 +121,16 @@ def add(
     for desk, good in zip(_having(desks, name), found.by_desk, strict=True):
         if good:
             _say_added(desk.editor, name or only_list(desk), [Entry(number, note) for number in good])
+            _say([f"{shown(text)}: {told}" for text, told in _remarks(desk, numbers, good)])
     return _end(found.bad)
+
+
+def _remarks(desk: Desk, texts: Sequence[str], good: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """What is worth knowing of those texts that became numbers of a registry."""
+    for text in texts:
+        told = desk.companies.remark_on(text)
+        if told is not None and desk.companies.plain_number(text) in good:
+            yield text, told
 
 
 @watch.command("import", epilog=_IMPORT_EXAMPLE)

@@ -53,11 +53,9 @@ def remark_on(text: str) -> str | None:
         return None
     told = []
     if zeros:
-        told.append(
-            f"Zeros were put in front: it counts as the {_NAMES[len(number)]} {number}. Correct the line."
-        )
+        told.append(f"Zeros were put in front: it counts as the {_NAMES[len(number)]} {number}. Write it so.")
     if is_rsin(number) and not passes_eleven_test(number):
-        told.append("It fails the check of RSINs and is asked for all the same. Look it up.")
+        told.append("It fails the check of RSINs and is asked for all the same: look it up.")
     return " ".join(told) or None
 
 
