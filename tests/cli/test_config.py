@@ -82,6 +82,58 @@ def test_check_as_json_is_for_programs(
     assert [key["state"] for key in report["nbb"]["products"]["extract"]["keys"]] == ["present", "missing"]
 
 
+OF_KVK = """
+[kvk]
+watchlists = "lists"
+[kvk.keys.main]
+key = "env:KVK_MAIN"
+budget_per_month_eur = 50.0
+[kvk.keys.poor]
+key = "public:kvk-test"
+budget_per_month_eur = 0.01
+[kvk.watch.clients]
+parts = ["basisprofiel", "vestigingen"]
+[kvk.watch.gone]
+"""
+
+
+def test_check_tells_of_kvk_alone_what_its_keys_may_spend_and_what_is_odd(
+    file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file.write_text(OF_KVK, encoding="utf-8")
+    (file.parent / "lists").mkdir()
+    (file.parent / "lists" / "clients.csv").write_text("69599084\n")
+    monkeypatch.setenv("KVK_MAIN", f"l7xx{KEY}")
+    assert run(["config", "check", "--config", str(file)]) == ExitCode.OK
+    said = capsys.readouterr().out
+    assert f"{file} is sound." in said
+    assert (
+        "main: at most 300,000 calls and 50.00 EUR a month (Europe/Amsterdam), 2,500 of them at 0.02 EUR"
+        in said
+    )
+    assert "env:KVK_MAIN: present" in said
+    assert "public:kvk-test: present" in said
+    assert "clients: basisprofiel, vestigingen" in said
+    assert "note: kvk.keys.poor: its budget buys no call that costs anything" in said
+    assert "public:kvk-test opens nothing but KVK's test environment" in said
+    assert "kvk.watch.gone: there is neither gone.csv nor gone.toml" in said
+    assert "kvk.watch.clients:" not in said
+    assert KEY not in said
+    monkeypatch.delenv("KVK_MAIN")
+    assert run(["config", "check", "--config", str(file), "--json"]) == ExitCode.CONFIG
+    report = json.loads(capsys.readouterr().out)
+    assert {name: key["state"] for name, key in report["kvk"]["keys"].items()} == {
+        "main": "missing",
+        "poor": "present",
+    }
+
+
+def test_the_profile_for_the_test_environment_is_sound(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["config", "check", "--config", str(ROOT / "config" / "kvk-test.toml")]) == ExitCode.OK
+    notes = [line for line in capsys.readouterr().out.splitlines() if "note: kvk" in line]
+    assert notes == []
+
+
 def test_check_remarks_that_a_first_day_in_the_future_means_an_idle_mirror(
     file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

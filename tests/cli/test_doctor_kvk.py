@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,16 +12,17 @@ from cli.test_doctor import ask, pool
 from e2e.kvk_rig import BUDGET, KvkRig
 from filingd.adapters.ledger_reader import LedgerReader
 from filingd.core.layout import LEDGER_NAME
+from support.mirror import filingd
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from e2e.rig import SandboxPool
 
 pytestmark = pytest.mark.slow
 __all__ = ["pool"]
 
+ROOT = Path(__file__).resolve().parents[2]
 SUBJECT = "kvk/main (env:FILINGD_TEST_KVK_MAIN)"
 
 
@@ -101,3 +104,19 @@ def booked(kvk: KvkRig) -> tuple[int, int]:
         (spending,) = reader.spendings()
     assert (spending.account, spending.reserved_calls) == ("kvk/main", 0)
     return spending.spent_calls, spending.spent_microeur
+
+
+def test_nothing_is_wrong_with_the_profile_for_the_test_environment(
+    make: Callable[..., KvkRig], tmp_path: Path
+) -> None:
+    kvk = make(base="test")
+    text = (ROOT / "config" / "kvk-test.toml").read_text(encoding="utf-8")
+    profile = tmp_path / "profile" / "kvk-test.toml"
+    profile.parent.mkdir()
+    shutil.copytree(ROOT / "config" / "kvk-test-watchlists", profile.parent / "kvk-test-watchlists")
+    profile.write_text(text.replace("https://api.kvk.nl/test/api", kvk.rig.sandbox.kvk_test_base_url))
+    said = filingd("doctor", "--config", str(profile))
+    assert said.code == 0, said.out
+    assert "kvk/test (public:kvk-test): the registry accepts it" in said.out
+    assert {entry["is_paid"] for entry in kvk.rig.journal()} == {False}
+    assert filingd("config", "check", "--config", str(profile)).code == 0

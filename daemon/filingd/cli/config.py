@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from filingd.settings import NbbSettings, ProductSettings, Settings
+    from filingd.settings_kvk import KvkKeySettings, KvkSettings
 
+_TEST_BASE = "/test/api"
 PRESENT, MISSING, UNKNOWN = "present", "missing", "unknown"
 
 
@@ -49,15 +51,18 @@ def _report(path: Path, settings: Settings) -> dict[str, Any]:
 
     remarks = [*_remarks(settings), *remarks_on_beginning(settings, time.time())]
     nbb = None if settings.nbb is None else _nbb_report(settings, settings.nbb)
+    kvk = None if settings.kvk is None else _kvk_report(settings.kvk)
     keys = [] if nbb is None else [key for product in nbb["products"].values() for key in product["keys"]]
+    keys += [] if kvk is None else kvk["keys"].values()
     return {
-        "ok": nbb is not None and all(key["state"] != MISSING for key in keys),
+        "ok": (nbb is not None or kvk is not None) and all(key["state"] != MISSING for key in keys),
         "config": str(path),
         "store": str(settings.store.path),
         "keep_free": format_size(settings.store.keep_free_bytes),
         "log": str(settings.log_file or "standard output"),
         "user_agent": settings.http.agent,
         "nbb": nbb,
+        "kvk": kvk,
         "remarks": remarks,
     }
 
@@ -80,14 +85,48 @@ def _product_report(product: ProductSettings) -> dict[str, Any]:
     }
 
 
+def _kvk_report(kvk: KvkSettings) -> dict[str, Any]:
+    return {
+        "base_url": kvk.base_url,
+        "calls_per_second": kvk.calls_per_second,
+        "burst": kvk.burst,
+        "concurrency": kvk.concurrency,
+        "timezone": kvk.timezone,
+        "watchlists": str(kvk.watchlists),
+        "keys": {name: _kvk_key_report(key) for name, key in kvk.keys.items()},
+        "watch": {name: list(terms.parts) for name, terms in kvk.watch.items()},
+    }
+
+
+def _kvk_key_report(key: KvkKeySettings) -> dict[str, Any]:
+    return {
+        **_key_report(key.key, os.environ),
+        "calls_per_month": key.calls_per_month,
+        "budget_per_month_eur": key.budget_per_month_eur,
+        "price_per_call_eur": key.price_per_call_eur,
+        "paid_calls_per_month": _paid_calls(key),
+        "spread": key.spread,
+    }
+
+
+def _paid_calls(key: KvkKeySettings) -> int:
+    """How many paid calls a month allows, by the budget and by the number of calls."""
+    from filingd.core.ledger import MICROEUR_PER_EUR
+
+    price = round(key.price_per_call_eur * MICROEUR_PER_EUR)
+    budget = round(key.budget_per_month_eur * MICROEUR_PER_EUR)
+    return min(key.calls_per_month, budget // price) if price else key.calls_per_month
+
+
 def _key_report(reference: str, environment: Mapping[str, str]) -> dict[str, str]:
     """Whether a key is there. A systemd credential cannot be seen from a shell, which is no fault of it."""
     from filingd.adapters.secrets import KeyUnreadableError, read_key
+    from filingd.app import PUBLIC_KEYS
 
     if reference.startswith("credential:") and "CREDENTIALS_DIRECTORY" not in environment:
         return {"key": reference, "state": UNKNOWN, "detail": "systemd hands it over when the service starts"}
     try:
-        read_key(reference, environment)
+        read_key(reference, environment, PUBLIC_KEYS)
     except KeyUnreadableError as error:
         return {"key": reference, "state": MISSING, "detail": str(error)}
     return {"key": reference, "state": PRESENT, "detail": ""}
@@ -96,14 +135,31 @@ def _key_report(reference: str, environment: Mapping[str, str]) -> dict[str, str
 def _remarks(settings: Settings) -> Iterator[str]:
     if settings.http.contact is None and settings.http.user_agent is None:
         yield "http.contact is not set: the registry cannot tell you when something is wrong with your calls."
+    if settings.nbb is None and settings.kvk is None:
+        yield "No registry is configured: there is nothing to mirror. Write an [nbb] or a [kvk] section."
+    if settings.kvk is not None:
+        yield from _kvk_remarks(settings.kvk)
     if settings.nbb is None:
-        yield "No registry is configured: there is nothing to mirror. Write an [nbb] section."
         return
     for family in settings.nbb.families:
         if family.current not in settings.subscriptions:
             yield f"nbb.products.{family.current} is not configured: days younger than about a month come late, from the archive."
         if family.archive not in settings.subscriptions:
             yield f"nbb.products.{family.archive} is not configured: days older than about a month cannot be had."
+
+
+def _kvk_remarks(kvk: KvkSettings) -> Iterator[str]:
+    for name, key in kvk.keys.items():
+        if not _paid_calls(key):
+            yield (
+                f"kvk.keys.{name}: its budget buys no call that costs anything, so nothing but searches is asked with it. Raise "
+                "`budget_per_month_eur` or `calls_per_month`."
+            )
+        if key.key.startswith("public:") and not kvk.base_url.endswith(_TEST_BASE):
+            yield f"kvk.keys.{name}: {key.key} opens nothing but KVK's test environment; base_url is {kvk.base_url}."
+    for name in kvk.watch:
+        if not any((kvk.watchlists / f"{name}{ending}").exists() for ending in (".csv", ".toml")):
+            yield f"kvk.watch.{name}: there is neither {name}.csv nor {name}.toml in {kvk.watchlists}."
 
 
 def _told(report: Mapping[str, Any]) -> Iterator[str]:
@@ -123,7 +179,23 @@ def _told(report: Mapping[str, Any]) -> Iterator[str]:
             for key in product["keys"]:
                 detail = f" ({key['detail']})" if key["detail"] else ""
                 yield f"      {key['key']}: {key['state']}{detail}"
+    if kvk := report["kvk"]:
+        yield from _kvk_told(kvk)
     yield from (f"  note: {remark}" for remark in report["remarks"])
+
+
+def _kvk_told(kvk: Mapping[str, Any]) -> Iterator[str]:
+    yield f"  kvk         {kvk['base_url']}, lists and searches in {kvk['watchlists']}"
+    yield f"    {kvk['calls_per_second']:g} calls/s, burst {kvk['burst']}, {kvk['concurrency']} at once, over all keys"
+    for name, key in kvk["keys"].items():
+        detail = f" ({key['detail']})" if key["detail"] else ""
+        yield (
+            f"    {name}: at most {key['calls_per_month']:,} calls and {key['budget_per_month_eur']:,.2f} EUR a month "
+            f"({kvk['timezone']}), {key['paid_calls_per_month']:,} of them at {key['price_per_call_eur']:g} EUR"
+        )
+        yield f"      {key['key']}: {key['state']}{detail}"
+    for name, parts in kvk["watch"].items():
+        yield f"    {name}: {', '.join(parts) or 'searched only'}"
 
 
 # ------------------------------------------------------------------------------------------ schema, init
