@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -110,6 +111,7 @@ def test_nothing_is_wrong_with_the_profile_for_the_test_environment(
     make: Callable[..., KvkRig], tmp_path: Path
 ) -> None:
     kvk = make(base="test")
+    kvk.admin.clock_set(time.time())  # the profile knows of no rehearsal
     text = (ROOT / "config" / "kvk-test.toml").read_text(encoding="utf-8")
     profile = tmp_path / "profile" / "kvk-test.toml"
     profile.parent.mkdir()
