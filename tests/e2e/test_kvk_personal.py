@@ -148,6 +148,7 @@ def test_a_branch_goes_alone(rich: tuple[KvkRig, str, list[str], str]) -> None:
     look_again(kvk)
     assert named(kvk, [branch]) == []
     assert asked_about(kvk, [branch]) == []
+    assert f"{branch:<14} branch" in command(kvk, "forget", "--list").out
     assert {(number, "basisprofiel"), (branches[0], "vestigingsprofiel")} <= kvk.held().keys()
 
 

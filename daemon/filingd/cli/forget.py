@@ -277,7 +277,7 @@ def _list(settings: Settings, *, as_json: bool) -> int:
         )
         return ExitCode.OK
     for one in tombstones:
-        kind = "enterprise" if one.is_enterprise else "filing"
+        kind = "enterprise" if one.is_enterprise else "branch" if one.subject.isdigit() else "filing"
         state = f"erased {iso_second(one.erased_at)}" if one.erased_at is not None else "NOT ERASED YET"
         click.echo(
             f"{one.subject:<14} {kind:<10} buried {iso_second(one.buried_at)}  {state}  {one.reason}".rstrip()

@@ -22,7 +22,7 @@ FORGOTTEN_REASON = "forgotten"  # of an item that is never asked for again
 TAKEN_OUT = (
     "forgotten"  # of a version's facts: how many members of the zip were taken out, or had records taken out
 )
-FOUND_REASON = "a filing of an enterprise that is forgotten"  # of a tombstone that nobody ordered by itself
+FOUND_REASON = "of an enterprise that is forgotten"  # of a tombstone that nobody ordered by itself
 _CLAIM = "forgetting"  # of an item whose body is being exchanged for what is left of it
 _CLAIMED = re.compile(
     rf"{_CLAIM} (?P<number>[0-9]+) (?P<sha256>-|[0-9a-f]+) (?P<due>-|[0-9.e+-]*[0-9])(?: (?P<reason>.+))?",
