@@ -742,12 +742,13 @@ class Registry(Protocol):
         holdings: Mapping[str, Holding],
         now: float,
         twin: str | None = None,
-        supplements: Mapping[str, Item] | None = None,
+        supplements: Mapping[str, Holding] | None = None,
     ) -> Judgement | None:
         """Whether a group is complete; `holdings` by leaf, with member indexes where they exist. None: it is no unit
         that is ever sealed.
 
-        `supplements` are, by key, those items that exist of the `Judgement.supplements` of a judgement without them.
+        `supplements` are, by key, those items that exist of the `Judgement.supplements` of a judgement without them, as holdings
+        without members.
         `twin` is another group that is sealed with the same `core.seal.FINGERPRINT`: then this one cannot be.
         """
         ...

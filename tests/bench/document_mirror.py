@@ -97,7 +97,7 @@ class DocumentRegistry:
         holdings: Mapping[str, Holding],
         now: float,
         twin: str | None = None,
-        supplements: Mapping[str, Item] | None = None,
+        supplements: Mapping[str, Holding] | None = None,
     ) -> Judgement | None:
         return None
 

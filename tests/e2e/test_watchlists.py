@@ -449,7 +449,7 @@ def test_companies_can_be_followed_without_any_product_of_days(make_rig: Callabl
     assert held(rig) == truth
     assert {entry["product"] for entry in rig.journal()} == {"authentic-query"}
     said = filingd("status", "--config", str(rig.config.path))
-    assert "companies of watchlists are followed, and nothing else" in said.out
+    assert "what lists and searches name is followed, and nothing else" in said.out
 
 
 def test_without_a_key_of_the_query_nothing_about_companies_is_expected(make_rig: Callable[..., Rig]) -> None:

@@ -145,7 +145,7 @@ class FakeRegistry:
         holdings: Mapping[str, Holding],
         now: float,
         twin: str | None = None,
-        supplements: Mapping[str, Item] | None = None,
+        supplements: Mapping[str, Holding] | None = None,
     ) -> Judgement | None:
         if group.startswith(("lib/annex-", "lib/book-")):
             return None
@@ -373,8 +373,8 @@ class FakeScrub:
         return name.partition(".")[0] in self._forgotten.references
 
 
-def _is_settled(item: Item | None) -> bool:
-    return item is not None and item.state in FINISHED_STATES - {State.ABSENT}
+def _is_settled(holding: Holding | None) -> bool:
+    return holding is not None and holding.item.state in FINISHED_STATES - {State.ABSENT}
 
 
 def _verdict_of(answer: Answer, now: float) -> Verdict:

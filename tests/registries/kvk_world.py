@@ -220,7 +220,11 @@ class Mirror:
         holdings = {leaf_of(item.key): Holding(item, self.versions.get(item.key)) for item in of_group}
         judgement = self.registry.judge(group, holdings, self.now)
         assert judgement is not None
-        supplements = {key: self.items[key] for key in judgement.supplements if key in self.items}
+        supplements = {
+            key: Holding(self.items[key], self.versions.get(key))
+            for key in judgement.supplements
+            if key in self.items
+        }
         if supplements:
             again = self.registry.judge(group, holdings, self.now, None, supplements)
             assert again is not None

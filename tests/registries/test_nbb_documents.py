@@ -16,6 +16,7 @@ from filingd.core.model import (
     Blocked,
     Deferral,
     Failed,
+    Holding,
     Item,
     LaneSpec,
     Nothing,
@@ -40,7 +41,7 @@ from registries.nbb_cases import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from filingd.core.model import Holding, Judgement, Verdict
+    from filingd.core.model import Judgement, Verdict
 
 LANE = LaneSpec("nbb/authentic-query", 1.0)
 REGISTRY = NbbRegistry([rules()], LANE)
@@ -214,7 +215,9 @@ def day(**changes: Holding) -> dict[str, Holding]:
 def judge(
     holdings: Mapping[str, Holding], *supplements: Item, now: float = LATER, configured: Any = SERVED
 ) -> Judgement:
-    return sealing.judge(configured, GROUP, holdings, now, None, {item.key: item for item in supplements})
+    return sealing.judge(
+        configured, GROUP, holdings, now, None, {item.key: Holding(item) for item in supplements}
+    )
 
 
 def supplement(reference: str, kind: str, state: State) -> Item:

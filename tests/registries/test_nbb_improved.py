@@ -358,7 +358,9 @@ def judge_singles(
     """A day with a line for each of two filings, by default, long after its zips came."""
     lines = list(rows) or [row(HELD, "Corrected"), row(MISSING, "Corrected")]
     holdings = {"references": held("references", listed(lines)), "json": json_zip}
-    return sealing.judge(configured, GROUP, holdings, LATER, None, {item.key: item for item in supplements})
+    return sealing.judge(
+        configured, GROUP, holdings, LATER, None, {item.key: Holding(item) for item in supplements}
+    )
 
 
 def lacking_one() -> Holding:

@@ -43,7 +43,7 @@ class PlainRegistry:
         holdings: Mapping[str, Holding],  # noqa: ARG002
         now: float,  # noqa: ARG002
         twin: str | None = None,  # noqa: ARG002
-        supplements: Mapping[str, Item] | None = None,  # noqa: ARG002
+        supplements: Mapping[str, Holding] | None = None,  # noqa: ARG002
     ) -> Judgement | None:
         """No group is sealed as a whole."""
         return None

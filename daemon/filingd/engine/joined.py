@@ -92,7 +92,7 @@ class JoinedRegistry:
         holdings: Mapping[str, Holding],
         now: float,
         twin: str | None = None,
-        supplements: Mapping[str, Item] | None = None,
+        supplements: Mapping[str, Holding] | None = None,
     ) -> Judgement | None:
         """None also for a group of a registry that is not configured any more: what is stored of it stays as it is."""
         part = self._by_root.get(group.partition("/")[0])

@@ -169,13 +169,18 @@ class Reconciler:
         judgement = await asyncio.to_thread(self._registry.judge, group, holdings, now)
         if judgement is None:
             return None
-        supplements = await self._manifest.items(judgement.supplements) if judgement.supplements else {}
+        supplements = await self._supplementary(judgement.supplements) if judgement.supplements else {}
         twin = await self._contents.twin_of(group, judgement.facts)
         if twin is not None:
             await self._doubt(twin, group)
         if twin is None and not supplements:
             return judgement
         return await asyncio.to_thread(self._registry.judge, group, holdings, now, twin, supplements)
+
+    async def _supplementary(self, keys: Sequence[str]) -> Mapping[str, Holding]:
+        items = await self._manifest.items(keys)
+        versions = await self._manifest.current_versions(items)
+        return {key: Holding(item, versions.get(key)) for key, item in items.items()}
 
     async def _want(self, group: str, judgement: Judgement) -> None:
         """Have what the group still needs from elsewhere fetched, and judge the group again when all of it is settled."""

@@ -119,7 +119,11 @@ class SearchLine:
         return answers.interpret(question, answer)
 
     def judge(
-        self, group: str, holdings: Mapping[str, Holding], now: float, supplements: Mapping[str, Item] | None
+        self,
+        group: str,
+        holdings: Mapping[str, Holding],
+        now: float,
+        supplements: Mapping[str, Holding] | None,
     ) -> Judgement | None:
         wanted = self.wanted(group)
         if wanted is None or wanted.search.narrowed(searches.cell_in(group)) is None:
@@ -193,7 +197,7 @@ class _Cell:
         self._total = self._newest_total()
         self._pages = range(1, min(max(-(-self._total // ROWS_PER_PAGE), 1), MOST_PAGES) + 1)
 
-    def judged(self, supplements: Mapping[str, Item]) -> Judgement:
+    def judged(self, supplements: Mapping[str, Holding]) -> Judgement:
         if any(_is_refused(holding.item) for holding in self._holdings.values()):
             return Judgement((self.told_refusal(),), self.facts())
         if not self._is_settled(1):
@@ -212,7 +216,7 @@ class _Cell:
 
     # ------------------------------------------------------------------ more than can be seen
 
-    def _split(self, supplements: Mapping[str, Item]) -> Judgement:
+    def _split(self, supplements: Mapping[str, Holding]) -> Judgement:
         axis = self._wanted.search.next_axis(self._cell)
         if axis is None:
             reason = f"{BEYOND_REACH}: totaal {self._total}, at most {MOST_ROWS} can be seen and no axis of `split` is left"
@@ -220,17 +224,28 @@ class _Cell:
         cells = self._wanted.search.children(self._cell)
         keys = [searches.key_for(self._folder, cell, 1) for cell in cells]
         facts = {**self.facts(), "split_along": axis.name, "cells": len(keys)}
-        if any(_is_refused(item) for item in supplements.values()):
+        if any(_is_refused(one.item) for one in supplements.values()):
             return Judgement((self.told_refusal(),), facts)
         left = [
-            key for key in keys if key not in supplements or supplements[key].state not in _SETTLED_STATES
+            key
+            for key in keys
+            if key not in supplements or supplements[key].item.state not in _SETTLED_STATES
         ]
-        reasons = (
-            f"totaal {self._total}: {len(left)} of {len(keys)} cells along {axis.name} have not answered yet",
+        if left:
+            reason = f"totaal {self._total}: {len(left)} of {len(keys)} cells along {axis.name} have not answered yet"
+            return Judgement((reason,), facts, supplements=tuple(keys), wants=tuple(map(self._item, left)))
+        return self._split_through(axis.name, facts, supplements)
+
+    def _split_through(self, axis: str, facts: Mapping[str, Any], cells: Mapping[str, Holding]) -> Judgement:
+        """Every cell has answered. Cells may find the same row; together they cannot find fewer than there are."""
+        found = sum(_total_of(one) for one in cells.values())
+        if found >= self._total:
+            return Judgement((), facts, supplements=tuple(cells))
+        reason = (
+            f"totaal {self._total}, and {found} in all cells along {axis}: values are missing in the search"
         )
-        return Judgement(
-            reasons if left else (), facts, supplements=tuple(keys), wants=tuple(map(self._item, left))
-        )
+        again = ((self._key(1), self._next_look_at()),)
+        return Judgement((reason,), facts, refetch=again, supplements=tuple(cells))
 
     # ------------------------------------------------------------------ all pages
 
@@ -313,6 +328,13 @@ class _Cell:
 def _is_nothing(item: Item) -> bool:
     """Whether KVK said last that there is nothing, be a body held from before or not."""
     return item.state in EMPTY_STATES or item.reason == NO_RESULTS
+
+
+def _total_of(holding: Holding) -> int:
+    """How many rows the first page of a cell says there are."""
+    if holding.version is None or holding.item.state not in HOLDING_STATES or _is_nothing(holding.item):
+        return 0
+    return int(holding.version.facts.get("totaal", 0))
 
 
 def _is_refused(item: Item) -> bool:

@@ -92,7 +92,7 @@ class KvkRegistry:
         holdings: Mapping[str, Holding],
         now: float,
         twin: str | None = None,  # noqa: ARG002 - two cells may well find the same
-        supplements: Mapping[str, Item] | None = None,
+        supplements: Mapping[str, Holding] | None = None,
     ) -> Judgement | None:
         if group.startswith(_OF_NUMBERS):
             return None  # what is known of a number is never complete

@@ -23,7 +23,7 @@ from filingd.registries.nbb.timeline import REFERENCES
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
-    from filingd.core.model import Holding, Item, Member, State
+    from filingd.core.model import Holding, Member, State
     from filingd.registries.nbb.rules import NbbRules
 
 _ANSWERED_STATES = HOLDING_STATES | EMPTY_STATES
@@ -59,7 +59,7 @@ class Agreement(NamedTuple):
 
 
 def agreement_of(
-    rules: NbbRules, holdings: Mapping[str, Holding], supplements: Mapping[str, Item]
+    rules: NbbRules, holdings: Mapping[str, Holding], supplements: Mapping[str, Holding]
 ) -> Agreement:
     """How far the documents of a day agree with its references; `holdings` with their member indexes.
 
@@ -83,7 +83,7 @@ def _differences(found: Sequence[Difference]) -> list[Difference]:
 class _OneByOne:
     """What zips lack: how much of it came by itself, and of how much the bank said that it does not have it."""
 
-    def __init__(self, supplements: Mapping[str, Item]) -> None:
+    def __init__(self, supplements: Mapping[str, Holding]) -> None:
         self._supplements = supplements
         self._counts: dict[str, dict[str, int]] = {"supplied": {}, "unavailable": {}}
         self.lacking: set[Lacking] = set()
@@ -102,15 +102,15 @@ class _OneByOne:
         return {name: counts for name, counts in self._counts.items() if counts}
 
     def _state_of(self, lack: Lacking) -> State | None:
-        item = self._supplements.get(lack.key)
-        return item.state if item is not None else None
+        holding = self._supplements.get(lack.key)
+        return holding.item.state if holding is not None else None
 
 
 # ------------------------------------------------------------------------------------------------- authentic
 
 
 def _authentic(
-    rules: NbbRules, holdings: Mapping[str, Holding], supplements: Mapping[str, Item]
+    rules: NbbRules, holdings: Mapping[str, Holding], supplements: Mapping[str, Holding]
 ) -> Agreement:
     """One document a filing and dataset; a filing made as PDF explains that it has no JSON and no XBRL.
 
@@ -148,7 +148,9 @@ def _authentic(
 # ------------------------------------------------------------------------------------------------- improved
 
 
-def _improved(rules: NbbRules, holdings: Mapping[str, Holding], supplements: Mapping[str, Item]) -> Agreement:
+def _improved(
+    rules: NbbRules, holdings: Mapping[str, Holding], supplements: Mapping[str, Holding]
+) -> Agreement:
     """One line a filing and kind, whose documents are told by their labels (sections 6.6 and 8).
 
     Figures that were read out of a PDF occur without a line of their own: that is told and holds nothing up. A label

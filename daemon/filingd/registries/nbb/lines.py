@@ -48,7 +48,7 @@ class Line(Protocol):
         holdings: Mapping[str, Holding],
         now: float,
         twin: str | None,
-        supplements: Mapping[str, Item] | None,
+        supplements: Mapping[str, Holding] | None,
     ) -> Judgement | None: ...
 
     def contribution(self, version: Version, body: StoredBody) -> Contribution | None: ...
@@ -85,7 +85,7 @@ class DayLine:
         holdings: Mapping[str, Holding],
         now: float,
         twin: str | None,
-        supplements: Mapping[str, Item] | None,
+        supplements: Mapping[str, Holding] | None,
     ) -> Judgement | None:
         return sealing.judge(self._rules, group, holdings, now, twin, supplements)
 

@@ -139,7 +139,7 @@ class NbbRegistry:
         holdings: Mapping[str, Holding],
         now: float,
         twin: str | None = None,
-        supplements: Mapping[str, Item] | None = None,
+        supplements: Mapping[str, Holding] | None = None,
     ) -> Judgement | None:
         return self._line(group).judge(group, holdings, now, twin, supplements)
 

@@ -57,7 +57,7 @@ def judge(
     holdings: Mapping[str, Holding],
     now: float,
     twin: str | None = None,
-    supplements: Mapping[str, Item] | None = None,
+    supplements: Mapping[str, Holding] | None = None,
 ) -> Judgement:
     """Whether the day is complete. `holdings` by dataset; member indexes must be there for everything stored.
 
@@ -223,10 +223,10 @@ def _obtainable(
     )
 
 
-def _unanswered(lacking: Iterable[Lacking], supplements: Mapping[str, Item]) -> list[Lacking]:
+def _unanswered(lacking: Iterable[Lacking], supplements: Mapping[str, Holding]) -> list[Lacking]:
     """Without what came by itself and what the bank says it does not have."""
     known = ((lack, supplements.get(lack.key)) for lack in lacking)
-    return [lack for lack, item in known if item is None or item.state not in _SETTLED_STATES]
+    return [lack for lack, one in known if one is None or one.item.state not in _SETTLED_STATES]
 
 
 def _wanted(
