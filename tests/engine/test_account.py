@@ -183,7 +183,7 @@ async def test_a_call_that_waits_across_the_turn_is_booked_in_the_month_in_which
     world = World(TURN_AT - TURN_MARGIN_S - 1)
     reservation = await world.account.reserve(PRICE)
     assert reservation is not None
-    await world.clock.sleep(TURN_MARGIN_S + 2)
+    await world.clock.sleep(2 * TURN_MARGIN_S + 2)
     assert world.account.spending.reserved_calls == 1, "nobody knows yet in which month it will be counted"
     await reservation.prepare()
     assert (world.kept().used_calls, world.kept("2026-12").reserved_calls) == (0, 1)
@@ -206,6 +206,52 @@ async def test_a_call_that_is_under_way_at_the_turn_is_spent_in_both_months() ->
     reservation.end()
     await world.account.close()
     assert (world.kept().spent_calls, world.kept("2026-12").spent_calls) == (1, 1)
+
+
+async def test_a_call_that_is_answered_after_the_turn_is_spent_in_both_months_although_nobody_looked() -> (
+    None
+):
+    world = World(TURN_AT - TURN_MARGIN_S - 1)
+    reservation = await world.account.reserve(PRICE)
+    assert reservation is not None
+    await reservation.prepare()
+    reservation.begun()
+    await world.clock.sleep(2 * TURN_MARGIN_S + 2)
+    reservation.end()
+    await world.account.close()
+    assert (world.kept().spent_calls, world.kept("2026-12").spent_calls) == (1, 1)
+
+
+@pytest.mark.parametrize("sent_s", [-TURN_MARGIN_S / 2, -0.01, 0.01, TURN_MARGIN_S / 2])
+async def test_a_call_that_goes_out_about_the_turn_is_booked_in_both_months_before_it_does(
+    sent_s: float,
+) -> None:
+    world = World(TURN_AT - TURN_MARGIN_S - 1)
+    reservation = await world.account.reserve(PRICE)
+    assert reservation is not None
+    await world.clock.sleep(TURN_MARGIN_S + 1 + sent_s)
+    await reservation.prepare()
+    assert (world.kept().reserved_calls, world.kept("2026-12").reserved_calls) == (1, 1)
+    reservation.begun()
+    reservation.end()
+    await world.account.close()
+    assert (world.kept().spent_calls, world.kept("2026-12").spent_calls) == (1, 1)
+
+
+async def test_a_call_that_is_answered_just_before_the_turn_is_spent_in_both_months_with_all_others() -> None:
+    world = World(TURN_AT - TURN_MARGIN_S - 1)
+    first, second = await world.account.reserve(PRICE), await world.account.reserve(PRICE)
+    assert first is not None
+    assert second is not None
+    for each in (first, second):
+        await each.prepare()
+        each.begun()
+    await world.clock.sleep(TURN_MARGIN_S)
+    first.end()
+    await world.clock.sleep(2 * TURN_MARGIN_S)
+    second.end()
+    await world.account.close()
+    assert (world.kept().spent_calls, world.kept("2026-12").spent_calls) == (2, 2)
 
 
 async def test_what_waited_across_the_turn_does_not_go_out_where_the_new_month_has_no_room() -> None:

@@ -6,9 +6,9 @@ registry can have counted, or more, and none is sent that is not allowed. A rese
 have left, whatever became of it: nobody knows what a registry bills for a broken call. It is *released* only if no byte left.
 What a start finds reserved counts as spent.
 
-**Months** are those of the account's time zone. A call that is under way when a month ends is booked in both months, since
-nobody knows in which the registry counts it, and in the seconds around the turn nothing is begun (`TURN_MARGIN_S`): the clocks of
-two parties are never the same.
+**Months** are those of the account's time zone. A call that is under way when a month ends, or within `TURN_MARGIN_S` of that, is
+booked in both months, since nobody knows in which the registry counts it: the clocks of two parties are never the same. In those
+seconds nothing new is reserved.
 
 **Spread.** With `AccountSpec.is_spread` paid calls are spaced: the time that is left, over the calls that are left. The spacing
 leaves room behind the last of them, so that it can still be made.
@@ -99,6 +99,11 @@ def month_ends_at(month: str, zone: dt.tzinfo) -> float:
 def _next_month(month: str) -> str:
     first = dt.date.fromisoformat(f"{month}-01")
     return _month_of(first + dt.timedelta(days=31))
+
+
+def months_about(now: float, zone: dt.tzinfo) -> set[str]:
+    """The months in which the registry may count what reaches it now: both at the turn, since its clock is not ours."""
+    return {month_at(now - TURN_MARGIN_S, zone), month_at(now + TURN_MARGIN_S, zone)}
 
 
 def _month_of(day: dt.date) -> str:

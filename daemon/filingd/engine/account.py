@@ -1,7 +1,8 @@
 """One account at work: books every call before it is sent, and says when the next one may be begun.
 
     reservation = await account.reserve(price)   # durable; None: no call may be begun now
-    await reservation.begin()                    # the request goes out now: in the month that it is now
+    await reservation.prepare()                  # the connection is there: booked in the months it may be counted in
+    reservation.begun()                          # from now on bytes may leave
     reservation.end()                            # spent if it was begun, else given back; waits for nothing
 
 What is to survive is saved beside the work, never twice at a time: all who wait for their reservation share one save.
@@ -74,12 +75,7 @@ class Account:
     @property
     def spending(self) -> Spending:
         """What was spent in the month that it is now."""
-        month = ledger.month_at(self._clock.now(), self._zone)
-        if month not in self._months:
-            self._months[month] = Spending(self.name, month)
-            for reservation in self._under_way:  # nobody knows in which month they will be counted
-                self._book(reservation, month)
-        return self._months[month]
+        return self._opened(ledger.month_at(self._clock.now(), self._zone))
 
     @property
     def left(self) -> Left:
@@ -125,26 +121,30 @@ class Account:
         return reservation
 
     async def begin(self, reservation: Reservation) -> None:
-        """The call goes out now: it is booked in this month alone, durably.
+        """The call goes out now: it is booked, durably, in each month in which it may be counted, and in no other.
 
         Raises:
-            MonthSpentError: it was not booked in this month before, and there is no room.
+            MonthSpentError: it was not booked in one of them before, and there is no room.
             Exception: what saving died of.
         """
-        month = self.spending.month
-        if reservation.months == {month}:
+        booked, months = set(reservation.months), self._months_now()
+        if booked == months and len(months) == 1:
             return
-        for former in reservation.months - {month}:
+        for former in reservation.months - months:
             self._take_back(reservation, former)
-        used, spec = self.spending, self.spec
-        too_many = spec.calls_per_month is not None and used.used_calls > spec.calls_per_month
-        budget = spec.budget_per_month_microeur
-        if too_many or (budget is not None and reservation.price_microeur and used.used_microeur > budget):
-            raise MonthSpentError(f"The month turned, and {self.name} has no room for the call in {month}.")
+        for month in sorted(months - reservation.months):
+            self._book(reservation, month)
+        for month in sorted(months):
+            if self._is_overdrawn(self._months[month], reservation.price_microeur):
+                raise MonthSpentError(
+                    f"The month turned, and {self.name} has no room for the call in {month}."
+                )
         await self._until_durable(self._changes)
 
     def settle(self, reservation: Reservation) -> None:
-        """The call was begun: it is spent, whatever became of it."""
+        """The call was begun: it is spent, whatever became of it, in each month in which it may have been counted."""
+        for month in sorted(self._months_now() - reservation.months):
+            self._book(reservation, month)
         self._under_way.discard(reservation)
         for month in reservation.months:
             self._put(ledger.settled(self._months[month], reservation.price_microeur))
@@ -169,6 +169,26 @@ class Account:
         await self._until_durable(self._changes)
 
     # ------------------------------------------------------------------ booking
+
+    def _months_now(self) -> set[str]:
+        """The months in which what is under way now may be counted; what is under way is booked in each of them."""
+        months = ledger.months_about(self._clock.now(), self._zone)
+        for month in sorted(months):
+            self._opened(month)
+        return months
+
+    def _opened(self, month: str) -> Spending:
+        if month not in self._months:
+            self._months[month] = Spending(self.name, month)
+            for reservation in self._under_way:  # nobody knows in which month they will be counted
+                self._book(reservation, month)
+        return self._months[month]
+
+    def _is_overdrawn(self, used: Spending, price_microeur: int) -> bool:
+        calls, budget = self.spec.calls_per_month, self.spec.budget_per_month_microeur
+        if calls is not None and used.used_calls > calls:
+            return True
+        return budget is not None and price_microeur > 0 and used.used_microeur > budget
 
     def _book(self, reservation: Reservation, month: str) -> None:
         reservation.months.add(month)
