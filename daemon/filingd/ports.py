@@ -638,6 +638,15 @@ class Companies(Protocol):
         ...
 
     @property
+    def has_filings(self) -> bool:
+        """Whether the catalogue knows filings of them, so that documents may follow."""
+        ...
+
+    def possible_keys(self, number: str) -> Sequence[str]:
+        """The keys of all items that could ever exist about a number."""
+        ...
+
+    @property
     def knows_searches(self) -> bool:
         """Whether searches can be saved."""
         ...

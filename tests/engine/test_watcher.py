@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from msgspec.structs import replace
@@ -438,3 +438,63 @@ async def test_searches_are_followed_and_planned_when_they_change(world: World) 
     await world.watcher.look()
     assert world.planned == 2
     assert "7777" not in world.companies.watched
+
+
+async def test_what_the_disk_refuses_while_leads_are_followed_is_made_good_at_the_next_look(
+    world: World,
+) -> None:
+    world.lists.say({"1234": ReaderTerms(60.0, family=True)})
+    await world.watcher.look()
+    await world.store_card("1234", "2222", "3333")
+    record = world.manifest.record
+
+    async def refused(_: Sequence[Change]) -> None:
+        raise DiskFullError("no room")
+
+    world.manifest.record = refused  # type: ignore[method-assign, assignment]
+    await world.watcher.look()
+    assert not await world.watcher.is_current()
+    assert world.card("2222") is None
+    world.manifest.record = record  # type: ignore[method-assign]
+    await world.watcher.look()
+    assert world.card("2222")
+    assert world.card("3333")
+    assert await world.watcher.is_current()
+
+
+async def test_a_defect_while_bodies_are_read_loses_no_number(world: World) -> None:
+    world.lists.say({"1234": ReaderTerms(60.0, family=True)})
+    await world.watcher.look()
+    await world.store_card("1234", "2222")
+    versions = world.manifest.current_versions
+
+    async def broken(_: object) -> object:
+        raise RuntimeError("a defect")
+
+    world.manifest.current_versions = broken  # type: ignore[method-assign, assignment]
+    with pytest.raises(RuntimeError):
+        await world.watcher.look()
+    world.manifest.current_versions = versions  # type: ignore[method-assign]
+    await world.watcher.look()
+    assert world.card("2222")
+
+
+async def test_finding_out_who_is_followed_rests_in_proportion_to_what_it_took(world: World) -> None:
+    world.lists.say({"1234": ReaderTerms(60.0, family=True)})
+    await world.watcher.look()
+    wanted = world.watcher._wanted
+
+    def slow() -> tuple[Mapping[str, Any], set[str]]:
+        world.clock.pass_time(2.0)
+        return wanted()
+
+    world.watcher._wanted = slow  # type: ignore[method-assign]
+    await world.store_card("1234", "2222")
+    await world.watcher.look()
+    await world.store_card("1234", "2222", "3333")
+    await world.watcher.look()
+    assert world.card("3333") is None
+    assert not await world.watcher.is_current()
+    world.clock.pass_time(41.0)
+    await world.watcher.look()
+    assert world.card("3333")

@@ -241,6 +241,7 @@ class FakeCompanies:
 
     prefix = "lib/readers/"
     knows_searches = True
+    has_filings = True
     lead_prefixes: Sequence[str] = ("lib/readers/", "lib/streets/")
 
     def __init__(self) -> None:
@@ -290,6 +291,9 @@ class FakeCompanies:
             return cast("ReaderTerms", search.terms) if search else None
         known = watched.get(self.number_of(key))
         return known if known is not None and known.family else None
+
+    def possible_keys(self, number: str) -> Sequence[str]:
+        return [f"{self.prefix}{number}/card"]
 
     def keys(self, number: str) -> Sequence[str]:
         return [f"{self.prefix}{number}/card"] if number in self.watched else []

@@ -30,64 +30,70 @@ class Leads:
         self._prefixes = tuple(companies.lead_prefixes)
         self._named: dict[str, tuple[str, ...]] = {}
         self._after: int | None = None  # the last event that was dealt with; None before all was read once
+        self._has_changed = False  # since somebody acted on it
 
     async def is_current(self) -> bool:
         """Whether all that is recorded was looked at."""
         return not self._prefixes or self._after == await self._manifest.feed_head()
 
     async def look(self) -> bool:
-        """Look at what was recorded since; whether anything that is named changed."""
+        """Look at what was recorded since; whether what is named differs from what somebody last acted on (`acted`)."""
         if not self._prefixes:
             return False
         if self._after is None:
-            return await self._read_all()
-        changed = False
-        while found := await self._manifest.feed(self._after, _PAGE):
+            await self._read_all()
+        while found := await self._manifest.feed(self._after or 0, _PAGE):
             if any(event.kind is FeedKind.BEGUN for event in found):
-                return await self._read_all()
+                await self._read_all()
+                continue
             keys = {event.subject for event in found if event.kind in _OF_BODIES}
-            changed |= await self._read(sorted(key for key in keys if key.startswith(self._prefixes)))
+            await self._read(sorted(key for key in keys if key.startswith(self._prefixes)))
             self._after = found[-1].seq
-        return changed
+        return self._has_changed
+
+    def acted(self) -> None:
+        """What is named now was acted upon."""
+        self._has_changed = False
 
     def united(self, listed: Mapping[str, Terms]) -> Mapping[str, Terms]:
         """Who is followed in all."""
         return united(self._companies, self._named, listed)
 
-    async def _read_all(self) -> bool:
-        self._after = await self._manifest.feed_head()
-        before, self._named = self._named, {}
+    async def _read_all(self) -> None:
+        head = await self._manifest.feed_head()
+        gone = set(self._named)
         for prefix in self._prefixes:
             after = prefix
             while page := [item for item in await self._manifest.page(after, _PAGE, HOLDING_STATES)
                            if item.key.startswith(prefix)]:  # fmt: skip
                 await self._read([item.key for item in page])
+                gone.difference_update(item.key for item in page)
                 after = page[-1].key
-        return self._named != before
+        for key in gone:
+            self._note(key, ())
+        self._after = head
 
-    async def _read(self, keys: Sequence[str]) -> bool:
+    async def _read(self, keys: Sequence[str]) -> None:
         if not keys:
-            return False
+            return
         items = await self._manifest.items(keys)
         versions = await self._manifest.current_versions(keys)
-        changed = False
         for key in keys:
             item, version = items.get(key), versions.get(key)
             is_held = item is not None and item.state in HOLDING_STATES and version is not None
-            changed |= self._note(key, self._names_in(version.facts) if is_held and version else ())
-        return changed
+            self._note(key, self._names_in(version.facts) if is_held and version else ())
 
     def _names_in(self, facts: Mapping[str, Any]) -> tuple[str, ...]:
         return tuple(self._companies.named(facts))
 
-    def _note(self, key: str, numbers: tuple[str, ...]) -> bool:
+    def _note(self, key: str, numbers: tuple[str, ...]) -> None:
         if self._named.get(key, ()) == numbers:
-            return False
+            return
+        self._has_changed = True
         if numbers:
             self._named[key] = numbers
         else:
             del self._named[key]
-        return True
 
 
 def united(

@@ -210,8 +210,8 @@ class Supervisor:
         self._help(self._listen(), "listener")
         for number, follower in enumerate(engine.followers):
             self._help_guarded(f"follower {number}", follower.run)
-        if engine.watchers is not None:
-            self._help_guarded(_WATCHLISTS, engine.watchers.run)
+        for number, watcher in enumerate(engine.watchers or ()):
+            self._help_guarded(f"{_WATCHLISTS} {number}", watcher.run)
         if engine.forgetter is not None:
             self._help(engine.forgetter.run(), "forgetting")
         self._sweep = asyncio.create_task(self._sweep_once(), name="sweep")
@@ -308,12 +308,11 @@ class Supervisor:
             for number, follower in enumerate(followers)
             if not self._guard.is_resting(f"follower {number}") and not await follower.is_current()
         ]
-        if (
-            not self._is_errand
-            and self._engine.watchers is not None
-            and not self._guard.is_resting(_WATCHLISTS)
-        ):
-            behind += [] if await self._engine.watchers.is_current() else [self._engine.watchers]
+        behind += [
+            watcher
+            for number, watcher in enumerate(() if self._is_errand else self._engine.watchers or ())
+            if not self._guard.is_resting(f"{_WATCHLISTS} {number}") and not await watcher.is_current()
+        ]
         for follower in behind:
             follower.wake()
         return not behind

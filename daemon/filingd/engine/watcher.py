@@ -8,6 +8,7 @@ durable: at a start, and once a day, all are looked at.
 from __future__ import annotations
 
 import asyncio
+import math
 from bisect import bisect_left
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
@@ -18,7 +19,7 @@ from filingd.engine.leads import Leads
 from filingd.engine.recording import record_what_stands
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 
     from filingd.core.catalogue import Contribution
     from filingd.core.model import Change, Item
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 LOOK_S = 10.0
 SWEEP_S = 24 * 3600.0
 _CHUNK = 1000
-_MOST_PARTS = 16  # that are asked about one company
+_SHARE = 20.0  # finding out who is followed may take one in so many seconds
 _AT_ONCE = 256  # companies whose documents are looked at before others have their turn
 
 
@@ -67,9 +68,8 @@ class Watchers:
         for watcher in self._watchers:
             watcher.wake()
 
-    async def run(self) -> None:
-        """Let all look again and again; runs until cancelled."""
-        await asyncio.gather(*(watcher.run() for watcher in self._watchers))
+    def __iter__(self) -> Iterator[Watcher]:
+        return iter(self._watchers)
 
     async def read(self) -> None:
         """Let all read their lists."""
@@ -124,6 +124,8 @@ class Watcher:
         self._listed: Mapping[str, Terms] = {}  # by the lists themselves
         self._watched: Mapping[str, Terms] = {}  # by the lists, and by what is had because of them
         self._searches: Mapping[str, SavedSearch] = {}
+        self._to_plan: set[str] = set()  # about whom the manifest may have to follow
+        self._rests_until_s = -math.inf
         self._to_look_at: dict[str, None] = {}
         self._looking = asyncio.Lock()
         self._woken = asyncio.Event()
@@ -163,7 +165,7 @@ class Watcher:
 
     async def is_current(self) -> bool:
         """Whether the lists were read, and everybody is followed whom a stored body names."""
-        return self._has_read and await self._leads.is_current()
+        return self._has_read and not self._to_plan and await self._leads.is_current()
 
     async def read(self) -> None:
         """Read the lists for the first time, so that whatever is asked for from now on is asked on their terms. The manifest
@@ -182,7 +184,7 @@ class Watcher:
                     await self._leads.look()
                     await self._take(self._untaken)
                     self._untaken = None
-                elif self._has_read and await self._leads.look():
+                elif self._has_read and self._clock.monotonic() >= self._rests_until_s:
                     await self._follow_leads()
         except (DiskFullError, DiskFaultError) as error:
             self._log.error(events.ALARM_RAISED, kind="watchlists_failed", detail=str(error))
@@ -191,44 +193,54 @@ class Watcher:
         self._listed, self._is_complete = reading.watched, reading.is_complete
         has_searches, self._searches = self._searches != reading.searches, reading.searches
         self._companies.follow(self._listed, reading.searches, is_whole=False)
-        self._follow()
+        await self._follow()
         compared = await self._compare()
+        self._to_plan.clear()
         self._look_at(compared.removed)
         self._tell(reading, compared)
         self._has_read = True
         if has_searches and self._on_searches is not None:
             await self._on_searches()
 
-    def _follow(self) -> set[str]:
-        """Follow whom lists and leads want now; those about whom anything changed."""
-        before, self._watched = self._watched, self._leads.united(self._listed)
-        self._companies.follow(self._watched)
-        changed = {number for number, terms in self._watched.items() if before.get(number) != terms}
-        changed |= before.keys() - self._watched.keys()
+    async def _follow(self) -> None:
+        """Follow whom lists and leads want now. Aside, and only now and then: with a million numbers it takes seconds."""
+        began_s = self._clock.monotonic()
+        watched, changed = await asyncio.to_thread(self._wanted)
+        self._watched = watched
+        self._companies.follow(watched)
+        self._to_plan |= changed
         self._look_at(sorted(changed))
-        return changed
+        self._leads.acted()
+        now_s = self._clock.monotonic()
+        self._rests_until_s = now_s + (now_s - began_s) * _SHARE
+
+    def _wanted(self) -> tuple[Mapping[str, Terms], set[str]]:
+        """Everybody who is to be followed, and about whom anything is other than before. Nothing that it reads changes meanwhile:
+        whoever changes it waits for the look to end."""
+        before, watched = self._watched, self._leads.united(self._listed)
+        changed = {number for number, terms in watched.items() if before.get(number) != terms}
+        return watched, changed | (before.keys() - watched.keys())
 
     async def _follow_leads(self) -> None:
-        """Stored bodies name others than before: only those are compared with the manifest."""
-        changed, compared = sorted(self._follow()), _Compared(set(), set(), set())
-        for start in range(0, len(changed), _CHUNK):
-            numbers = changed[start : start + _CHUNK]
-            known = {item.key: item for number in numbers for item in await self._items_of(number)}
-            wanted = [number for number in numbers if number in self._watched]
-            await self._plan(wanted, known, compared)
-        if changed:
-            self._log.info(
-                events.LEADS_FOLLOWED,
-                companies=len(self._watched),
-                added=len(compared.added),
-                removed=len(compared.removed),
+        """Where stored bodies name others than before, only those are compared, and what the disk refused last time."""
+        if await self._leads.look():
+            await self._follow()
+        if not self._to_plan:
+            return
+        compared = _Compared(set(), set(), set())
+        while self._to_plan:
+            numbers = sorted(islice(self._to_plan, _CHUNK))
+            known = await self._manifest.items(
+                key for each in numbers for key in self._companies.possible_keys(each)
             )
-
-    async def _items_of(self, number: str) -> Sequence[Item]:
-        prefix = f"{self._companies.prefix}{number}/"
-        return [
-            item for item in await self._manifest.page(prefix, _MOST_PARTS) if item.key.startswith(prefix)
-        ]
+            await self._plan([number for number in numbers if number in self._watched], known, compared)
+            self._to_plan.difference_update(numbers)
+        self._log.info(
+            events.LEADS_FOLLOWED,
+            companies=len(self._watched),
+            added=len(compared.added),
+            removed=len(compared.removed),
+        )
 
     def _tell(self, reading: Reading, compared: _Compared) -> None:
         problems = [*reading.findings]
@@ -290,6 +302,8 @@ class Watcher:
         self._look_at(self._watched)
 
     def _look_at(self, numbers: Iterable[str]) -> None:
+        if not self._companies.has_filings:
+            return
         self._to_look_at.update(dict.fromkeys(numbers))
         if self._to_look_at:
             self.on_filings()

@@ -27,6 +27,7 @@ class Companies:
 
     prefix = f"{profiles.PREFIX}/"
     knows_searches = True
+    has_filings = False
     lead_prefixes: Sequence[str] = (prefix, f"{searches.PREFIX}/")
 
     def __init__(self, rules: KvkRules, search_line: SearchLine) -> None:
@@ -95,6 +96,9 @@ class Companies:
         return terms if leads else None
 
     # ------------------------------------------------------------------ what is asked about them
+
+    def possible_keys(self, number: str) -> Sequence[str]:
+        return [profiles.key_for(number, part) for part in profiles.parts_of(number)]
 
     def keys(self, number: str) -> Sequence[str]:
         return [profiles.key_for(number, terms.part) for terms in self._parts(number)]

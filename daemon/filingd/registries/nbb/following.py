@@ -80,6 +80,7 @@ class Companies:
         return companies.number_of(key)
 
     knows_searches = False
+    has_filings = True
     lead_prefixes: Sequence[str] = ()
 
     def search_gaps(self, groups: Sequence[Group]) -> Sequence[str]:  # noqa: ARG002 - there are none
@@ -111,6 +112,9 @@ class Companies:
         return self._watched.get(number)
 
     # ------------------------------------------------------------------ what is asked about them
+
+    def possible_keys(self, number: str) -> Sequence[str]:
+        return [companies.key_for(number, leaf) for leaf in (companies.FILINGS, companies.IMPROVEMENTS)]
 
     def keys(self, number: str) -> Sequence[str]:
         terms = self._watched.get(number)
