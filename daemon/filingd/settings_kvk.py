@@ -184,7 +184,7 @@ class KvkSettings(Section, frozen=True, kw_only=True):
     most_not_found_in_a_row: Annotated[
         Count,
         says(
-            "So many answers in a row that there is nothing mean that the service has moved, not that all are gone."
+            "So many refusals in a row (404 or 400) mean that the service has moved or is out of order, not that all are gone."
         ),
     ] = 50
     keep_versions_of_shielded: Annotated[

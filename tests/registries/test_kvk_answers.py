@@ -68,6 +68,10 @@ def proven(**changes: object) -> KvkRegistry:
 # ------------------------------------------------------------------------------------------------- the table
 
 
+NOT_UNDERSTOOD = (
+    "KVK refuses how basisprofiel is asked for ({}), so nothing more is asked of it: look at geo_data of the lists under "
+    "[kvk.watch], and at [kvk.paths]; a restart asks once more"
+)
 TABLE = {
     "IPD0001": (404, Absent("not_deliverable", NOW + 30 * DAY_S, detail="IPD0001: Voorbeeldtekst.")),
     "IPD0004": (400, Failed("number_refused", NOW + DAY_S, "IPD0004: Voorbeeldtekst.", strikes_lane=False)),
@@ -78,9 +82,9 @@ TABLE = {
     "IPD0015": (404, Absent("not_deliverable", NOW + 30 * DAY_S, detail="IPD0015: Voorbeeldtekst.")),
     "IPD1002": (404, NotYet("being_processed", NOW + DAY_S)),
     "IPD1003": (404, Nothing("temporarily_unavailable", NOW + 600.0)),
-    "IPD1998": (400, Absent("parameter_refused", None, alarm=True, detail="IPD1998: Voorbeeldtekst.")),
-    "IPD1999": (400, Absent("parameter_refused", None, alarm=True, detail="IPD1999: Voorbeeldtekst.")),
-    "IPD5203": (404, Absent("parameter_refused", None, alarm=True, detail="IPD5203: Voorbeeldtekst.")),
+    "IPD1998": (400, Blocked("request_refused", NOT_UNDERSTOOD.format("IPD1998: Voorbeeldtekst."))),
+    "IPD1999": (400, Blocked("request_refused", NOT_UNDERSTOOD.format("IPD1999: Voorbeeldtekst."))),
+    "IPD5203": (404, Blocked("request_refused", NOT_UNDERSTOOD.format("IPD5203: Voorbeeldtekst."))),
 }  # fmt: skip
 
 
@@ -280,7 +284,7 @@ def test_too_many_404_in_a_row_are_believed_no_more_until_one_goes_well() -> Non
     assert [type(one) for one in found] == [Absent] * 5 + [Blocked] * 2
     last = found[-1]
     assert isinstance(last, Blocked)
-    assert (last.reason, last.key_at_fault) == ("all_not_found", False)
+    assert (last.reason, last.key_at_fault) == ("all_refused", False)
     assert "most_not_found_in_a_row" in last.detail
     verdict(of, PROFILE, given(of, PROFILE, basisprofiel()))
     assert isinstance(verdict(of, PROFILE, fault("IPD0005")), Absent)
@@ -292,6 +296,63 @@ def test_temporary_states_are_no_part_of_such_a_run(code: str) -> None:
     for _ in range(5):
         verdict(of, PROFILE, fault(code))
     assert isinstance(verdict(of, PROFILE, fault("IPD0005")), Absent)
+
+
+def test_a_parameter_that_is_refused_closes_the_product_and_names_it() -> None:
+    found = verdict(registry(), PROFILE, fault("IPD1999", 400, "ongeldig: [geoData]"))
+    assert isinstance(found, Blocked)
+    assert (found.reason, found.key_at_fault, found.is_wide) == ("request_refused", False, False)
+    assert "basisprofiel" in found.detail
+    assert "[geoData]" in found.detail
+
+
+def test_one_number_alone_that_is_refused_a_parameter_does_not_close_the_product_for_good() -> None:
+    of, refused = proven(), fault("IPD1999", 400)
+    once = replace(PROFILE, reason="request_refused")
+    assert isinstance(verdict(of, PROFILE, refused), Blocked)
+    assert isinstance(verdict(of, once, refused), Blocked), "nothing has gone well since"
+    verdict(of, PROFILE, given(of, PROFILE, basisprofiel()))
+    assert isinstance(verdict(of, PROFILE, refused), Blocked), "asked for the first time"
+    verdict(of, PROFILE, given(of, PROFILE, basisprofiel()))
+    last = verdict(of, once, refused)
+    assert isinstance(last, Failed)
+    assert (last.reason, last.again_at, last.alarm, last.strikes_lane) == (
+        "request_refused",
+        NOW + DAY_S,
+        True,
+        False,
+    )
+
+
+def test_an_rsin_that_is_refused_as_a_parameter_waits_alone() -> None:
+    found = verdict(registry(), BY_RSIN, fault("IPD1999", 400, "ongeldig: [rsin]"))
+    assert isinstance(found, Failed)
+    assert (found.reason, found.again_at, found.strikes_lane) == ("number_refused", NOW + DAY_S, False)
+
+
+FOR_GOOD = {
+    "400 without a code": said(400, b"bad request"),
+    "400 with an unknown code": fault("IPD7777", 400),
+    "404 with an unknown code": fault("IPD7777"),
+    "a number": fault("IPD0004", 400),
+    "gone": fault("IPD0005"),
+}
+
+
+@pytest.mark.parametrize("answer", FOR_GOOD.values(), ids=FOR_GOOD)
+def test_however_calls_are_refused_one_after_the_other_the_product_is_closed_before_all_are_paid_for(
+    answer: Answer,
+) -> None:
+    of = proven(most_not_found_in_a_row=5)
+    found = [verdict(of, PROFILE, answer) for _ in range(7)]
+    assert [isinstance(one, Blocked) for one in found] == [False] * 5 + [True] * 2
+    assert {one.reason for one in found if isinstance(one, Blocked)} == {"all_refused"}
+
+
+def test_an_empty_search_ends_a_run_of_refused_ones() -> None:
+    of = registry(most_not_found_in_a_row=3)
+    for told in [fault("IPD0010", 400), fault("IPD5200")] * 10:
+        assert not isinstance(verdict(of, BY_RSIN, told), Blocked)
 
 
 ANSWERS = {

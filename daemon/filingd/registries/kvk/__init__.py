@@ -7,7 +7,7 @@ terms       on what terms a number is followed
 payloads    what the bodies say, and when two of them say the same
 requests    how to ask for an item
 answers     what a response means: the table of codes
-guard       when a 404 may be believed
+guard       when a refusal may be believed
 profiles    what is asked about a number
 query       the parameters of a search
 searches    a saved search, and the cells it is split into

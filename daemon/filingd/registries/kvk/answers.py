@@ -18,7 +18,7 @@ from filingd.core.kinds import NOTHING_KINDS
 from filingd.core.model import Absent, Blocked, Failed, Nothing, NotYet, Throttled
 from filingd.core.redaction import redact_text
 from filingd.core.retry import backoff_s, http_date_at, parse_retry_after
-from filingd.registries.kvk.guard import NotFoundGuard, Trust
+from filingd.registries.kvk.guard import RefusalGuard, Trust
 from filingd.registries.kvk.payloads import faults_in
 
 if TYPE_CHECKING:
@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 # Reasons, as rows and the log have them.
 NOT_DELIVERABLE = "not_deliverable"
 UNPROVEN = "not_deliverable_unproven"
-ALL_NOT_FOUND = "all_not_found"
+ALL_REFUSED = "all_refused"
+REQUEST_REFUSED = "request_refused"
 NUMBER_REFUSED = "number_refused"
 PARAMETER_REFUSED = "parameter_refused"
 BEING_PROCESSED = "being_processed"
@@ -83,10 +84,10 @@ CODES: Mapping[str, Meaning] = {
 
 
 class Memory:
-    """What is remembered of the answers of this run: which 404 may be believed, and which codes nobody knew were seen."""
+    """What is remembered of the answers of this run: which refusals may be believed, and which codes nobody knew were seen."""
 
     def __init__(self, rules: KvkRules) -> None:
-        self.guard = NotFoundGuard(rules.most_not_found_in_a_row)
+        self.guard = RefusalGuard(rules.most_not_found_in_a_row)
         self._seen_codes: set[str] = set()
 
     def is_first_sight(self, code: str) -> bool:
@@ -117,9 +118,9 @@ class Question(ABC):
     def no_results(self, text: str) -> Verdict:
         """KVK has nothing that fits (IPD5200)."""
 
+    @abstractmethod
     def stopped(self, text: str) -> Verdict:
         """KVK takes a parameter for invalid: asking again would be refused again."""
-        return Absent(PARAMETER_REFUSED, None, alarm=True, detail=text)
 
     def failed(self, reason: str, detail: str = "", *, lane: bool = False) -> Failed:
         """A failure of this attempt: the next try by backoff, or after a long pause when the tries are used up."""
@@ -145,21 +146,29 @@ class Question(ABC):
 
     def gone(self, text: str) -> Verdict:
         """KVK cannot deliver the product for this number: believed if a 404 of this product can be at all."""
-        trust = self.memory.guard.note_not_found(self.product)
+        trust = self.memory.guard.note_refusal(self.product)
         if trust is Trust.IMPLAUSIBLE:
-            return Blocked(ALL_NOT_FOUND, self._told_run())
+            return self._all_refused()
         if trust is Trust.UNPROVEN:
             doublings = min(self.item.nothing_count, _MOST_DOUBLINGS)
             wait_s = min(self.rules.unproven_interval_s * 2**doublings, self.rules.tombstone_interval_s)
             return Nothing(UNPROVEN, self.now + wait_s)
         return Absent(NOT_DELIVERABLE, self.now + self.rules.tombstone_interval_s, detail=text)
 
-    def _told_run(self) -> str:
+    def believed(self, verdict: Verdict) -> Verdict:
+        """What is made of one more refusal that time does not mend: `verdict`, unless an implausible run of them ends here."""
+        if self.memory.guard.note_refusal(self.product) is Trust.IMPLAUSIBLE:
+            return self._all_refused()
+        return verdict
+
+    def _all_refused(self) -> Blocked:
         run = self.memory.guard.run(self.product)
-        return (
-            f"the last {run} calls of {self.product} were all answered 404, so none of them is believed: the path may have moved "
-            "(see [kvk.paths]), or the service is out of order; if the numbers are gone, raise [kvk] most_not_found_in_a_row"
+        detail = (
+            f"the last {run} calls of {self.product} were all refused (404 or 400), so none of that is believed: the path "
+            "may have moved (see [kvk.paths]), or the service is out of order; if the numbers are gone, raise [kvk] "
+            "most_not_found_in_a_row"
         )
+        return Blocked(ALL_REFUSED, detail)
 
     def _backoff_s(self, tries: int) -> float:
         # The item's own key spreads its retries, so that a burst of failures does not come back as a burst.
@@ -319,20 +328,19 @@ def _unknown_code(question: Question, answer: Answer, faults: Sequence[Fault]) -
     alarm = question.memory.is_first_sight(first.code)
     detail = f"{status} {first.code}, a code that filingd does not know: {told(first)}"
     if status == 404:
-        question.memory.guard.note_not_found(question.product)
-        return question.deferred(UNKNOWN_CODE, detail, alarm=alarm)
+        return question.believed(question.deferred(UNKNOWN_CODE, detail, alarm=alarm))
     if status >= 500 or status < 400:
         return replace(question.failed(UNKNOWN_CODE, detail, lane=status >= 500), alarm=alarm)
-    return question.left_alone(UNKNOWN_CODE, detail, alarm=alarm)
+    return question.believed(question.left_alone(UNKNOWN_CODE, detail, alarm=alarm))
 
 
 def _without_code(question: Question, answer: Answer, text: bytes) -> Verdict:
     status = _status(answer)
     if status == 404:
-        question.memory.guard.note_not_found(question.product)
+        question.memory.guard.note_refusal(question.product)
         return _retired(question)
     if status == 400:
-        return question.left_alone("refused_as_invalid", shown(text))
+        return question.believed(question.left_alone("refused_as_invalid", shown(text)))
     name = "server_error" if status >= 500 else "unexpected_status"
     return question.failed(f"{name}_{status}", shown(text), lane=True)
 
@@ -356,7 +364,7 @@ _MEANINGS: Mapping[Meaning, Callable[[Question, str], Verdict]] = {
     Meaning.NOT_PROCESSED: _being_processed,
     Meaning.UNAVAILABLE: _out_of_order,
     # A well-formed number was refused for a month and then was not (section 18.3).
-    Meaning.NUMBER_REFUSED: lambda question, text: question.deferred(NUMBER_REFUSED, text),
+    Meaning.NUMBER_REFUSED: lambda question, text: question.believed(question.deferred(NUMBER_REFUSED, text)),
     Meaning.GONE: lambda question, text: question.gone(text),
     Meaning.NO_RESULTS: lambda question, text: question.no_results(text),
 }

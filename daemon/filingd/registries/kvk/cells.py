@@ -11,7 +11,17 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING, Any, cast
 
-from filingd.core.model import EMPTY_STATES, HOLDING_STATES, Change, Deferral, Item, Judgement, Nothing, State
+from filingd.core.model import (
+    EMPTY_STATES,
+    HOLDING_STATES,
+    Absent,
+    Change,
+    Deferral,
+    Item,
+    Judgement,
+    Nothing,
+    State,
+)
 from filingd.registries.kvk import answers, requests, searches
 from filingd.registries.kvk.answers import NO_RESULTS, PARAMETER_REFUSED, Question
 from filingd.registries.kvk.operations import ZOEKEN
@@ -172,12 +182,13 @@ class PageQuestion(Question):
 
     def no_results(self, text: str) -> Verdict:  # noqa: ARG002 - one shape for all questions
         """Nothing fits, or the pages end before this one: an answer as good as any, asked for again as often."""
+        self.memory.guard.note_answer(self.product)
         return Nothing(NO_RESULTS, self.again_at, confirmed=True)
 
     def stopped(self, text: str) -> Verdict:
         """Every page and cell of the search would be refused."""
         self._stop()
-        return super().stopped(text)
+        return Absent(PARAMETER_REFUSED, None, alarm=True, detail=text)
 
 
 # ------------------------------------------------------------------------------------------------- judging

@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from filingd.core.model import Deferral, Nothing, Stored, leaf_of
+from filingd.core.model import Blocked, Deferral, Nothing, Stored, leaf_of
 from filingd.registries.kvk import answers, requests
-from filingd.registries.kvk.answers import NO_RESULTS, Question
+from filingd.registries.kvk.answers import NO_RESULTS, NUMBER_REFUSED, REQUEST_REFUSED, Question
 from filingd.registries.kvk.numbers import is_branch, is_company, is_rsin
 from filingd.registries.kvk.operations import (
     API_VERSION_HEADER,
@@ -132,7 +132,22 @@ class NumberQuestion(Question):
         """Nothing is registered under an RSIN: believed at once, and asked again as often as everything."""
         if self.product != ZOEKEN:
             return self.gone(text)
+        self.memory.guard.note_answer(self.product)
         return Nothing(NO_RESULTS, self.again_at, confirmed=True)
+
+    def stopped(self, text: str) -> Verdict:
+        """Calls of a product differ by the number alone, so all of them would be refused, and paid for: its lane is closed. The
+        one parameter of a search by RSIN is the number."""
+        if self.product == ZOEKEN:
+            return self.believed(self.deferred(NUMBER_REFUSED, text, alarm=True))
+        is_understood = self.memory.guard.note_not_understood(self.product)
+        if is_understood and self.item.reason == REQUEST_REFUSED:  # others are not refused what this one is
+            return self.believed(self.deferred(REQUEST_REFUSED, text, alarm=True))
+        detail = (
+            f"KVK refuses how {self.product} is asked for ({text}), so nothing more is asked of it: look at geo_data of the "
+            "lists under [kvk.watch], and at [kvk.paths]; a restart asks once more"
+        )
+        return Blocked(REQUEST_REFUSED, detail)
 
 
 def lane_of(rules: KvkRules, terms: PartTerms) -> str:

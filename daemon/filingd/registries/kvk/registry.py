@@ -1,6 +1,6 @@
 """KVK as one `ports.Registry`: the functions of this folder, bound to the operator's rules.
 
-It remembers two things from answer to answer, for as long as the process lives: whether a 404 may be believed (`guard`), and
+It remembers two things from answer to answer, for as long as the process lives: whether a refusal may be believed (`guard`), and
 which searches KVK refused a parameter of.
 """
 
