@@ -372,6 +372,15 @@ async def test_spread_calls_come_one_by_one_and_without_a_line_each() -> None:
     await rig.ended(engine)
 
 
+async def test_who_works_off_what_is_due_does_not_wait_for_days_until_a_spread_call() -> None:
+    rig = copier_rig(document, calls_per_month=3, is_spread=True)
+    rig.clock = FakeClock(TURN_AT - 10 * 86_400.0)
+    engine = await rig.begin(Until.IDLE)
+    await rig.ended(engine)
+    assert rig.clock.elapsed_s < 3600.0
+    assert 1 <= rig.accounts[CARD].spending.spent_calls <= 3
+
+
 async def test_lanes_that_wait_for_spread_calls_take_turns() -> None:
     papers, maps = "lib/papers", "lib/maps"
     lanes = [

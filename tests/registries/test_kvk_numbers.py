@@ -165,3 +165,14 @@ def test_terms_are_told_in_words() -> None:
         "with geoData",
     ]
     assert KvkTerms.of([], DAY_S, "main").words() == ["paid by main"]
+
+
+@pytest.mark.parametrize("text", ["8750110.0", "68750110.0", "980000.07", "8750110,0", "9,8E+07", "9.800001E7", "68.750.110,00"])
+def test_what_a_spreadsheet_made_a_quantity_of_is_no_number(text: str) -> None:
+    with pytest.raises(CompanyNumberError, match="quantity"):
+        plain_number(text)
+
+
+@pytest.mark.parametrize("text", ["68.750.110", "68 75 01 10", "6875-0110", "0000.3850.9504"])
+def test_groups_of_digits_are_read_as_one_number(text: str) -> None:
+    assert plain_number(text) in ("68750110", "000038509504")

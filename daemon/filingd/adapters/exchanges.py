@@ -16,7 +16,7 @@ from yarl import URL
 from filingd.core.errors import ConfigError, FilingdError, TransferError
 from filingd.core.flow import FlowMeter
 from filingd.core.model import BODY_STATUSES, ResponseHead
-from filingd.core.redaction import redact_secret, redact_secret_in_headers, without_begun_secret
+from filingd.core.redaction import REDACTED, redact_secret, redact_secret_in_headers, without_begun_secret
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -130,10 +130,11 @@ class SentKey:
     that knows it: asked for again it might be another one, and a guess by its shape would spoil every ETag.
     """
 
-    __slots__ = ("_value",)
+    __slots__ = ("_is_stored", "_value")
 
     def __init__(self) -> None:
         self._value = ""
+        self._is_stored = False  # whether the body may be kept: its length must not change
 
     def take(self, keyring: Keyring, name: str) -> str:
         """As `key_value`; the last one taken is the one that is sent."""
@@ -145,22 +146,23 @@ class SentKey:
         self._value = ""
 
     def removed_from(self, head: ResponseHead) -> ResponseHead:
-        """The head without the key in any header. A body that is stored stays as it was served: the key is forgotten."""
+        """The head without the key in any header."""
         if not self._value:
             return head
         headers = redact_secret_in_headers(head.headers, self._value)
-        if head.status in BODY_STATUSES:
-            self.forget()
+        self._is_stored = head.status in BODY_STATUSES
         return head if headers is head.headers else ResponseHead(head.status, headers)
 
     def capped(self, data: bytes, limit_bytes: int) -> tuple[bytes, bool]:
-        """The first `limit_bytes` of what was read of a body, and whether that is all; without the key, unless it is stored.
+        """The first `limit_bytes` of what was read of a body, and whether that is all; without the key.
 
-        What is cut ends before anything that may be the beginning of the key, so it can be shorter than the limit.
+        In a body that may be stored, something of the same length takes its place. What is cut ends before anything that may be
+        the beginning of the key, so it can be shorter than the limit.
         """
         shown, is_whole = data[:limit_bytes], len(data) <= limit_bytes
         if self._value:
-            shown = redact_secret(shown, self._value)
+            instead = "*" * len(self._value) if self._is_stored else REDACTED
+            shown = redact_secret(shown, self._value, instead)
             if not is_whole:
                 shown = without_begun_secret(shown, self._value)
         return shown[:limit_bytes], is_whole

@@ -54,7 +54,7 @@ def holds_key(text: str) -> bool:
     return _KEY_SHAPED.search(text) is not None
 
 
-def redact_secret(data: bytes, secret: str) -> bytes:
+def redact_secret(data: bytes, secret: str, instead: str = REDACTED) -> bytes:
     """The bytes without this very secret (ASCII), in any letter case. What is merely shaped like a key stays.
 
     Done by hand: the library of regular expressions would remember the pattern, and with it the secret.
@@ -62,7 +62,7 @@ def redact_secret(data: bytes, secret: str) -> bytes:
     lowered, sought = data.lower(), secret.lower().encode("ascii")
     parts, start = [], 0
     while (found := lowered.find(sought, start)) >= 0:
-        parts += [data[start:found], REDACTED.encode("ascii")]
+        parts += [data[start:found], instead.encode("ascii")]
         start = found + len(sought)
     return b"".join([*parts, data[start:]]) if parts else data
 

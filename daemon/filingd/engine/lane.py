@@ -32,6 +32,7 @@ _MANY = (
 )
 _CLOSED_TO_US = BLOCKED_REASONS | {limits.QUOTA}
 _SHORTEST_WAIT_S = 0.001
+_LONG_S = 60.0  # who works off what is due waits for a call of a spread account no longer than this
 _LONGEST_WAIT_S = 60.0  # a lane looks again at least this often, whatever the manifest promised
 
 
@@ -185,8 +186,8 @@ class Lane:
 
     @property
     def is_blocked(self) -> bool:
-        """Whether we are refused on this lane, or may spend no more, so that waiting for it may be in vain."""
-        if self._stop() is not None:
+        """Whether we are refused on this lane, or may spend no more for long, so that waiting for it may be in vain."""
+        if self._stop() is not None or self._closed_for_s() > _LONG_S:
             return True
         closed = [each for each in (self, self.gate) if each is not None and not each.health.is_open]
         return any(each.state.park_reason in _CLOSED_TO_US for each in closed)

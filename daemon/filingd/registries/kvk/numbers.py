@@ -20,6 +20,10 @@ KVK_DIGITS, RSIN_DIGITS, BRANCH_DIGITS = 8, 9, 12
 _FEWEST_DIGITS = 5
 _SEPARATORS = re.compile(r"[\s.\-_/]+")
 _WRITTEN = re.compile(r"(?P<kind>KVK|RSIN|VEST)?(?:NUMMER|NR)?:?(?P<digits>[0-9]+)", re.IGNORECASE)
+# What a spreadsheet makes of a number that it takes for a quantity: 8750110.0, 9.9E+7. Its digits are not the number's.
+_QUANTITY = re.compile(
+    r"(?:[0-9]+|[0-9]{1,3}(?:[.,][0-9]{3})+)[.,][0-9]{1,2}|[0-9.,]+E[+-]?[0-9]+", re.IGNORECASE | re.ASCII
+)
 _KINDS: Mapping[str, int] = {"KVK": KVK_DIGITS, "RSIN": RSIN_DIGITS, "VEST": BRANCH_DIGITS}
 _NAMES: Mapping[int, str] = {KVK_DIGITS: "KVK number", RSIN_DIGITS: "RSIN", BRANCH_DIGITS: "branch number"}
 _RSIN_WEIGHTS = (9, 8, 7, 6, 5, 4, 3, 2, -1)
@@ -65,6 +69,8 @@ def _is_plain(text: str) -> bool:
 
 
 def _read(text: str) -> _Read:
+    if _QUANTITY.fullmatch(text.strip()):
+        raise CompanyNumberError(f"It is a quantity, as a spreadsheet writes it, and no number. {_REMEDY}")
     bare = _SEPARATORS.sub("", text)
     if not bare:
         raise CompanyNumberError(f"There is no number. {_REMEDY}")
