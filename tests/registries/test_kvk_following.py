@@ -205,6 +205,44 @@ def test_an_item_moves_to_the_lane_of_who_pays_now() -> None:
     assert moved.item.lane == "kvk/second/basisprofiel"
 
 
+@pytest.mark.parametrize(
+    ("state", "reason"),
+    [
+        (State.ABSENT, "not_deliverable"),
+        (State.STORED, "not_deliverable"),
+        (State.QUARANTINED, "unknown_code"),
+        (State.QUARANTINED, "refused_as_invalid"),
+        (State.DUE, "being_processed"),
+        (State.DUE, "not_deliverable_unproven"),
+    ],
+)
+def test_what_kvk_answered_costs_no_second_call_however_often_a_lead_comes_and_goes(
+    state: State, reason: str
+) -> None:
+    companies, key = companies_of({COMPANY: BASIC}), f"kvk/numbers/{COMPANY}/basisprofiel"
+    known = Item(
+        key, "kvk/main/basisprofiel", state, 40_000_001, NOW + 9 * DAY_S, reason=reason, stored_at=NOW
+    )
+    items = {key: known}
+    for _ in range(3):
+        companies.follow({})
+        items = after(companies.plan([], items, NOW), items)
+        companies.follow({COMPANY: BASIC})
+        items = after(companies.plan([COMPANY], items, NOW), items)
+        assert (items[key].due_at, items[key].reason) == (NOW + 9 * DAY_S, reason)
+
+
+def test_what_comes_due_while_nobody_wants_it_is_put_off_without_a_call_and_then_left_alone() -> None:
+    of, key = registry({}), f"kvk/numbers/{COMPANY}/basisprofiel"
+    waiting = Item(key, "kvk/main/basisprofiel", State.ACTIVE, due_at=NOW, reason="not_deliverable")
+    assert of.request(waiting, NOW) == Deferral("not_wanted", waiting.lane, NOW + DAY_S)
+    put_off = {key: replace(waiting, state=State.DUE, due_at=NOW + DAY_S, reason="not_wanted")}
+    (companies,) = of.companies
+    assert after(companies.plan([], put_off, NOW), put_off)[key].due_at is None
+    companies.follow({COMPANY: BASIC})
+    assert after(companies.plan([COMPANY], put_off, NOW), put_off)[key].due_at == NOW
+
+
 @pytest.mark.parametrize("state", [state for state in State if state not in LEASED_STATES])
 def test_whoever_is_followed_no_more_is_left_alone_and_taken_up_again(state: State) -> None:
     companies = companies_of({COMPANY: BASIC})

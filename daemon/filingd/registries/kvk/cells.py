@@ -107,7 +107,7 @@ class SearchLine:
                 left += [] if item.reason == PARAMETER_REFUSED else [item]
             elif (change := kept_up(item, wanted.lane, RANK_SEARCH, wanted.interval_s, now)) is not None:
                 changes.append(change)
-        return [*changes, *dropped(left)]
+        return [*changes, *dropped(left, now)]
 
     # ------------------------------------------------------------------ asking
 

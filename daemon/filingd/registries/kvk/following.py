@@ -122,7 +122,7 @@ class Companies:
                 wanted.add(key)
                 changes.append(self._planned(key, terms, known.get(key), now))
         unwanted = (known[key] for key in sorted(known.keys() - wanted))
-        return [*(change for change in changes if change is not None), *dropped(unwanted)]
+        return [*(change for change in changes if change is not None), *dropped(unwanted, now)]
 
     def _planned(self, key: str, terms: PartTerms, known: Item | None, now: float) -> Change | None:
         lane = profiles.lane_of(self._rules, terms)
@@ -141,6 +141,6 @@ class Companies:
         entries: Sequence[Entry],  # noqa: ARG002 - there are none
         known: Mapping[str, Item],
         open_groups: Collection[str],  # noqa: ARG002 - there are none
-        now: float,  # noqa: ARG002 - there are none
+        now: float,
     ) -> Sequence[Change]:
-        return dropped(known.values())
+        return dropped(known.values(), now)

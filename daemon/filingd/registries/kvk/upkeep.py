@@ -23,6 +23,7 @@ WAITS_FOR_LISTS = "waits_for_lists"
 LOOK_AGAIN_S = 5.0
 _NEXT_COMPARISON_S = 24 * 3600.0
 _PUT_OFF = frozenset({WAITS_FOR_LISTS, NOT_WANTED})
+_WITHOUT_ANSWER = frozenset({None, NO_RESULTS, *_PUT_OFF})  # reasons for which nothing waits
 _KEPT_STATES = HOLDING_STATES | EMPTY_STATES
 _STOPPED = frozenset({FORGOTTEN_REASON, PARAMETER_REFUSED})  # nothing but an operator begins these again
 
@@ -34,13 +35,19 @@ def put_off(item: Item, now: float, *, lists_are_read: bool) -> Deferral:
     return Deferral(WAITS_FOR_LISTS, item.lane, now + LOOK_AGAIN_S)
 
 
-def dropped(items: Iterable[Item]) -> list[Change]:
-    """What has to change as nobody wants these any more: what is had stays, and nothing is asked for."""
-    return [change for item in items if (change := _dropped(item)) is not None]
+def dropped(items: Iterable[Item], now: float) -> list[Change]:
+    """What has to change as nobody wants these any more: what is had stays, and nothing is asked for.
+
+    What waits for what KVK answered keeps its date: whoever is wanted again before it costs no call, and one that comes due
+    unwanted is put off without any.
+    """
+    return [change for item in items if (change := _dropped(item, now)) is not None]
 
 
-def _dropped(known: Item) -> Change | None:
+def _dropped(known: Item, now: float) -> Change | None:
     if known.state in LEASED_STATES or (known.state is State.ABSENT and known.due_at is None):
+        return None
+    if known.reason not in _WITHOUT_ANSWER and known.due_at is not None and known.due_at > now:
         return None
     if known.state in _KEPT_STATES:
         after = replace(known, due_at=None, reason=NOT_WANTED)
@@ -73,5 +80,5 @@ def _next_look_at(known: Item, interval_s: float, now: float) -> float:
     if known.due_at is None:
         asked_at = known.nothing_at if known.stored_at is None else known.stored_at
         return max(now, (asked_at or 0.0) + interval_s)
-    is_plain = known.reason in (None, NOT_WANTED, NO_RESULTS)
+    is_plain = known.reason in _WITHOUT_ANSWER
     return min(known.due_at, now + interval_s) if is_plain else known.due_at
