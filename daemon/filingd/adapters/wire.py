@@ -283,6 +283,7 @@ class WireExchange:
 
     async def pour_into(self, sink: BodySink, max_bytes: int) -> int:
         """See `ports.Exchange`."""
+        self._key.forget()  # what streams by is kept as it comes
         length = self.head.content_length
         if length is not None and length > max_bytes:
             raise TransferError("too_large", f"{length} bytes are declared, at most {max_bytes} are accepted")
