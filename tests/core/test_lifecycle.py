@@ -17,6 +17,7 @@ UNKNOWN = [(state, event) for state in State for event in Event if event not in 
 WAYS_TO_LOSE_A_BODY = {
     (State.STORED, Event.LOST),
     (State.RECHECKING, Event.LOST),
+    (State.RECHECKING, Event.WITHDRAWN),
     (State.STORED, Event.FORGOTTEN),
     (State.RECHECKING, Event.FORGOTTEN),
 }
@@ -58,7 +59,7 @@ def test_the_drawing_in_the_design_is_the_table(state: State, event: Event, foll
 
 
 @pytest.mark.parametrize(("state", "event"), [pair for pair in KNOWN if pair[0] in HOLDING_STATES])
-def test_only_a_lost_or_forgotten_body_takes_an_item_out_of_the_holding_states(
+def test_only_a_lost_withdrawn_or_forgotten_body_takes_an_item_out_of_the_holding_states(
     state: State, event: Event
 ) -> None:
     assert (next_state(state, event) in HOLDING_STATES) is ((state, event) not in WAYS_TO_LOSE_A_BODY)

@@ -98,13 +98,14 @@ def test_a_death_while_a_bad_body_is_set_aside_never_gives_it_a_name(empty: Rehe
 
 def test_every_named_step_is_rehearsed() -> None:
     named = {value for name, value in vars(steps).items() if name.isupper() and isinstance(value, str)}
-    # Those of forgetting are rehearsed by tests/e2e/test_forgetting.py, those of dropping by tests/engine/test_dropping.py,
-    # those of spending by test_money_across_deaths.py.
+    # Those of forgetting are rehearsed by tests/e2e/test_forgetting.py, those of dropping and withdrawing by
+    # tests/engine/test_dropping.py, those of spending by test_money_across_deaths.py.
     assert named == {
         *AT_FIRST_STORES,
         *steps.PUBLISH_STEPS,
         *WITH_A_BAD_BODY,
         *steps.FORGET_STEPS,
         *steps.DROP_STEPS,
+        steps.HELD_REMOVED,
         *steps.SPEND_STEPS,
     }

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from msgspec.structs import replace
 
 from engine.rig import KEY, TARGET, EngineRig, SeenSteps, book, stored_row
 from fakes.http import Reply
-from fakes.registry import FakeRegistry
+from fakes.registry import FakeCompanies, FakeRegistry, ReaderTerms
 from filingd.core import events, layout, steps
 from filingd.core.dropping import Drop, drop_of
 from filingd.core.errors import DiskFaultError
 from filingd.core.feed import FeedKind
-from filingd.core.model import Item, State, Stored, Version
+from filingd.core.model import Group, Item, Nothing, State, Stored, Version
+from filingd.engine.leads import Leads
 from filingd.engine.supervisor import Until
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 OPEN, SHIELDED, OTHER = book("at Mill Lane 7"), book("at an address that is shielded"), book("of another")
 FIRST, SECOND = layout.superseded(TARGET, 1), layout.superseded(TARGET, 2)
@@ -259,3 +263,120 @@ def test_what_a_row_says_is_read_as_it_was_written(drop: Drop) -> None:
 @pytest.mark.parametrize("reason", [None, "", "dropping older", "dropping older xy -", "forgetting 1 - -"])
 def test_other_reasons_speak_of_nothing_to_drop(reason: str | None) -> None:
     assert drop_of(reason) is None
+
+
+# ------------------------------------------------------------------------------------------ what does not stand any more
+
+GONE = Nothing("no_results", RECHECK_AT, confirmed=True, drops_held=True)
+
+
+def a_rig_without_results() -> EngineRig:
+    rig = a_rig()
+    rig.registry.verdicts[KEY] = [GONE]
+    return rig
+
+
+def check_gone(rig: EngineRig) -> None:
+    row = rig.row()
+    assert (row.state, row.reason, row.due_at) == (State.EMPTY, "no_results", RECHECK_AT)
+    assert (row.size_bytes, row.sha256, row.stored_at, row.version) == (None, None, None, 3)
+    assert [name for name in rig.store.published if rig.registry.key_of(name)] == []
+    assert rig.store.published[NEIGHBOUR] == OTHER
+    assert not {*OLDER} & rig.store.published.keys()
+    assert not rig.manifest.kept_versions.get(KEY)
+    assert told(rig)[-1] == (FeedKind.LOST, 3)
+
+
+async def test_a_body_that_does_not_stand_any_more_goes_with_all_older_ones() -> None:
+    rig = a_rig_without_results()
+    await rig.attempt()
+    check_gone(rig)
+    assert rig.log.of(events.ITEM_CONFIRMED_EMPTY, key=KEY, state="empty")
+
+
+async def test_what_it_named_is_followed_no_longer() -> None:
+    rig = a_rig_without_results()
+    rig.manifest.kept_versions[KEY][3] = replace(version(3, OPEN), facts={"names": ["900"]})
+
+    class Named(FakeCompanies):
+        lead_prefixes = ("lib/shelf-1/",)
+
+        def lead_terms(self, key: str, watched: Mapping[str, Any]) -> ReaderTerms:
+            return ReaderTerms()
+
+    leads = Leads(Named(), rig.manifest)
+    await leads.look()
+    assert leads.united({}) == {"900": ReaderTerms()}
+    await rig.attempt()
+    assert await leads.look()
+    assert leads.united({}) == {}
+
+
+async def test_the_seal_is_taken_back_before_a_body_goes() -> None:
+    rig = a_rig_without_results()
+    group = rig.row().group
+    rig.manifest.kept_groups[group] = Group(group, 1.0, sealed_at=2.0)
+    rig.store.published[f"{group}/SHA256SUMS"] = b"sums"
+    await rig.attempt()
+    assert rig.steps.seen.index(steps.SUMS_REMOVED) < rig.steps.seen.index(steps.HELD_REMOVED)
+    assert f"{group}/SHA256SUMS" not in rig.store.published
+
+
+async def test_without_the_order_a_body_stays_though_there_is_nothing() -> None:
+    rig = a_rig()
+    rig.registry.verdicts[KEY] = [Nothing("no_results", RECHECK_AT, confirmed=True)]
+    await rig.attempt()
+    assert rig.row().state is State.STORED
+    assert rig.store.published[TARGET] == OPEN
+
+
+async def test_what_is_empty_already_is_not_gone_over_again() -> None:
+    rig = a_rig_without_results()
+    await rig.attempt()
+    rig.steps.seen.clear()
+    await rig.attempt()
+    check_gone(rig)
+    assert steps.HELD_REMOVED not in rig.steps.seen
+
+
+async def test_after_a_death_at_any_step_what_does_not_stand_is_asked_for_again_and_gone() -> None:
+    alive = a_rig_without_results()
+    alive.store.steps = alive.steps = camera = Camera(alive)
+    alive.build()
+    await alive.attempt()
+    assert {steps.OLDER_REMOVED, steps.OLDER_RECORDED, steps.HELD_REMOVED} <= {
+        step for step, _ in camera.taken
+    }
+    for step, found in camera.taken:
+        rig = after_death(found)
+        rig.registry.verdicts[KEY] = [GONE]
+        await rig.rescue.in_flight()
+        row = rig.row()
+        assert row.due_at is not None, step
+        assert row.due_at <= rig.clock.now(), step
+        assert (row.state is State.STORED) == (TARGET in rig.store.published), step
+        await rig.attempt()
+        check_gone(rig)
+
+
+async def test_what_the_disk_does_not_let_go_stays_held_and_is_tried_again() -> None:
+    rig = a_rig_without_results()
+    rig.store_port = Sticky(rig.store)
+    rig.build()
+    await rig.attempt()
+    assert rig.row().state is State.STORED
+    assert rig.store.published[TARGET] == OPEN
+    assert rig.log.of(events.ALARM_RAISED, kind="disk_fault", key=KEY)
+    assert rig.row().due_at is not None
+    rig.store_port = rig.store
+    rig.build()
+    await rig.attempt()
+    check_gone(rig)
+
+
+async def test_what_comes_back_is_stored_anew() -> None:
+    rig = a_rig_without_results()
+    await rig.attempt()
+    rig.registry.verdicts[KEY] = [Stored(RECHECK_AT, drops_older=True)]
+    await rig.attempt()
+    check_alone(rig, SHIELDED, 4)

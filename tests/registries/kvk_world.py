@@ -170,6 +170,9 @@ class Mirror:
                 return self._stored(item, verdict, answer)
             case Nothing():
                 event = Event.CONFIRMED_EMPTY if verdict.confirmed else Event.NOTHING
+                if verdict.drops_held and item.state is State.RECHECKING:
+                    event = Event.WITHDRAWN
+                    del self.versions[item.key]
                 count, since = item.nothing_count + 1, item.nothing_at or self.now
                 return to(
                     event,

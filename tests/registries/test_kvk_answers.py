@@ -116,7 +116,7 @@ def test_a_technical_fault_is_tried_three_times_and_then_left_for_a_day() -> Non
 
 
 def test_an_empty_search_is_an_answer() -> None:
-    expected = Nothing("no_results", NOW + 30 * DAY_S, confirmed=True)
+    expected = Nothing("no_results", NOW + 30 * DAY_S, confirmed=True, drops_held=True)
     assert verdict(registry(), BY_RSIN, fault("IPD5200")) == expected
 
 

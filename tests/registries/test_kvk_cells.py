@@ -138,6 +138,8 @@ def test_a_search_that_finds_others_the_next_time_is_complete_again(before: int,
     mirror.work_until_quiet()
     assert mirror.judgement().reasons == ()
     assert mirror.judgement().facts["totaal"] == after
+    held = [item for item in mirror.items.values() if item.state is State.STORED]
+    assert len(held) == -(-after // 100), "a page that is not there any more is not held"
     assert mirror.judgement().facts["rows"] == after
 
 

@@ -20,7 +20,9 @@ class FeedKind(enum.IntEnum):
     # The same, in place of an older version, which lies under `versions/`. Where the number is the one it had, it was written
     # anew here: what is left when something in it was forgotten, or the same again because it was damaged.
     REPLACED = 2
-    LOST = 3  # the body is gone, or was damaged and set aside; it is wanted again, unless it was forgotten
+    # The body is gone, or was damaged and set aside; it is wanted again, unless it was forgotten or the registry has nothing
+    # there any more.
+    LOST = 3
     SEALED = 4  # a day is complete
     REOPENED = 5  # a sealed day is about to change, or was found not to be complete
     FORGOTTEN = 6  # every trace of a filing, or of an enterprise, was removed

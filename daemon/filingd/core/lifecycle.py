@@ -20,6 +20,7 @@ class Event(enum.Enum):
     UNCHANGED = "unchanged"  # a re-check found the body that is already stored
     NOTHING = "nothing"  # the registry has nothing, not proven yet
     CONFIRMED_EMPTY = "confirmed_empty"
+    WITHDRAWN = "withdrawn"  # proven nothing, and what was stored does not stand any more: its body is gone
     ABSENT = "absent"
     POSTPONED = "postponed"  # not yet, throttled, blocked, stopped: costs no attempt
     FAILED = "failed"
@@ -30,7 +31,8 @@ class Event(enum.Enum):
     RETRIED = "retried"  # an operator, or a re-plan, wants it tried (again)
 
 
-# A re-check never takes away what is stored: whatever it meets, the item goes back to STORED.
+# A re-check takes away what is stored only where the registry says that it does not stand any more; whatever else it meets,
+# the item goes back to STORED.
 TABLE: Mapping[State, Mapping[Event, State]] = {
     State.DUE: {
         Event.FORGOTTEN: State.ABSENT,
@@ -63,6 +65,7 @@ TABLE: Mapping[State, Mapping[Event, State]] = {
         Event.UNCHANGED: State.STORED,
         Event.NOTHING: State.STORED,
         Event.CONFIRMED_EMPTY: State.STORED,
+        Event.WITHDRAWN: State.EMPTY,
         Event.ABSENT: State.STORED,
         Event.POSTPONED: State.STORED,
         Event.FAILED: State.STORED,

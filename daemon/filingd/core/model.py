@@ -410,12 +410,17 @@ class Stored(msgspec.Struct, frozen=True):
 
 
 class Nothing(msgspec.Struct, frozen=True):
-    """The registry said that there is nothing. It counts towards the proof of emptiness; `confirmed` completes it."""
+    """The registry said that there is nothing. It counts towards the proof of emptiness; `confirmed` completes it.
+
+    `drops_held`, with `confirmed`: what was stored of the item does not stand any more, and all of it is removed. Without it,
+    a body that is held stays.
+    """
 
     reason: str
     again_at: float | None
     confirmed: bool = False
     alarm: bool = False
+    drops_held: bool = False
 
 
 class NotYet(msgspec.Struct, frozen=True):

@@ -57,6 +57,8 @@ OLDER_RECORDED = "older.recorded"  # their rows are gone, and the feed says so
 
 DROP_STEPS: tuple[str, ...] = (OLDER_CLAIMED, OLDER_REMOVED, OLDER_RECORDED)
 
+HELD_REMOVED = "held.removed"  # the body that does not stand any more is gone, and its row does not say so
+
 FORGET_STEPS: tuple[str, ...] = (
     TOMBSTONE_WRITTEN,
     TOMBSTONE_RECORDED,

@@ -57,6 +57,19 @@ class Dropper:
         self._steps.reached(steps.OLDER_RECORDED)
         self._log.info(events.ITEM_OLDER_REMOVED, key=key, version=number, files=len(paths))
 
+    async def remove_all(self, item: Item, target: str) -> None:
+        """Remove every body of an item, the one that is held as well, and what is recorded of them. The row is the caller's.
+
+        Older ones go first: if the disk refuses, the row is still true of the body that is held.
+
+        Raises:
+            DiskFullError, DiskFaultError: the disk refused; what is left of it can be removed by another call.
+        """
+        await self.remove(item.key, target, item.version)
+        await self._store.remove(target)
+        self._steps.reached(steps.HELD_REMOVED)
+        await self._manifest.drop_versions(item.key)
+
     async def finish(self, marked: Item, target: str, after: Item) -> Item:
         """Remove what is older than the body of `after`, and let the row say so; the row as it is then."""
         try:

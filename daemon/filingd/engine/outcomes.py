@@ -91,9 +91,22 @@ class Outcomes:
         if isinstance(verdict, Stored):
             return await self._stored(made, fetched, verdict)
         await self._refuse_body(made, fetched, verdict)
+        if _withdraws(verdict) and made.item.version and made.item.state is not State.REASKING:
+            return await undisturbed(self._withdraw(made, verdict, judged_at))
+        return await self._settle_made(made, verdict, judged_at)
+
+    async def _settle_made(self, made: Made, verdict: Verdict, judged_at: float) -> Item:
         return await self.settle(
             made.item, verdict, judged_at, request_id=made.request_id, route=made.attempt.route
         )
+
+    async def _withdraw(self, made: Made, verdict: Verdict, judged_at: float) -> Item:
+        """What was stored does not stand any more. The row comes last: a leased one without a file is asked for again by the next
+        start, and whoever follows what a body names hears of it from the row."""
+        async with self._unsealer.alone_with(made.item.group):
+            await self._unsealer.unseal(made.item.group, made.target)
+            await self._dropper.remove_all(made.item, made.target)
+            return await self._settle_made(made, verdict, judged_at)
 
     async def settle(
         self, item: Item, verdict: Verdict, judged_at: float | None = None, **facts: Any
@@ -348,12 +361,7 @@ def _settled(item: Item, verdict: Verdict, now: float) -> tuple[Event, Item, str
     """The event, the item's new fields and the log event of a verdict that stores nothing."""
     match verdict:
         case Nothing():
-            since = now if item.nothing_at is None else item.nothing_at
-            asked = replace(item, due_at=verdict.again_at, reason=verdict.reason, attempts=0,
-                            nothing_count=item.nothing_count + 1, nothing_at=since)  # fmt: skip
-            if verdict.confirmed:
-                return Event.CONFIRMED_EMPTY, asked, events.ITEM_CONFIRMED_EMPTY
-            return Event.NOTHING, asked, events.ITEM_NOTHING_FOUND
+            return _found_nothing(item, verdict, now)
         case NotYet():
             return (
                 Event.POSTPONED,
@@ -375,6 +383,22 @@ def _settled(item: Item, verdict: Verdict, now: float) -> tuple[Event, Item, str
             return Event.POSTPONED, replace(item, due_at=now, reason=verdict.reason), events.ITEM_POSTPONED
         case Stored():
             raise AssertionError("a stored body is recorded where it is published")
+
+
+def _found_nothing(item: Item, verdict: Nothing, now: float) -> tuple[Event, Item, str]:
+    since = now if item.nothing_at is None else item.nothing_at
+    asked = replace(item, due_at=verdict.again_at, reason=verdict.reason, attempts=0,
+                    nothing_count=item.nothing_count + 1, nothing_at=since)  # fmt: skip
+    if not verdict.confirmed:
+        return Event.NOTHING, asked, events.ITEM_NOTHING_FOUND
+    if _withdraws(verdict) and item.state is State.RECHECKING:
+        bodiless = replace(asked, size_bytes=None, sha256=None, stored_at=None)
+        return Event.WITHDRAWN, bodiless, events.ITEM_CONFIRMED_EMPTY
+    return Event.CONFIRMED_EMPTY, asked, events.ITEM_CONFIRMED_EMPTY
+
+
+def _withdraws(verdict: Verdict) -> bool:
+    return isinstance(verdict, Nothing) and verdict.confirmed and verdict.drops_held
 
 
 def _named(verdict: Verdict) -> dict[str, Any]:

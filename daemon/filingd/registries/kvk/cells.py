@@ -181,9 +181,10 @@ class PageQuestion(Question):
         return stored(self, head, is_private=True)
 
     def no_results(self, text: str) -> Verdict:  # noqa: ARG002 - one shape for all questions
-        """Nothing fits, or the pages end before this one: an answer as good as any, asked for again as often."""
+        """Nothing fits, or the pages end before this one: an answer as good as any, asked for again as often. What was found
+        before is followed no longer."""
         self.memory.guard.note_answer(self.product)
-        return Nothing(NO_RESULTS, self.again_at, confirmed=True)
+        return Nothing(NO_RESULTS, self.again_at, confirmed=True, drops_held=True)
 
     def stopped(self, text: str) -> Verdict:
         """Every page and cell of the search would be refused."""

@@ -129,11 +129,11 @@ class NumberQuestion(Question):
         return stored(self, head, is_private=is_private)
 
     def no_results(self, text: str) -> Verdict:
-        """Nothing is registered under an RSIN: believed at once, and asked again as often as everything."""
+        """Nothing is registered under an RSIN any more: believed at once, and asked again as often as everything."""
         if self.product != ZOEKEN:
             return self.gone(text)
         self.memory.guard.note_answer(self.product)
-        return Nothing(NO_RESULTS, self.again_at, confirmed=True)
+        return Nothing(NO_RESULTS, self.again_at, confirmed=True, drops_held=True)
 
     def stopped(self, text: str) -> Verdict:
         """Calls of a product differ by the number alone, so all of them would be refused, and paid for: its lane is closed. The
