@@ -143,3 +143,78 @@ async def test_whoever_watches_keys_and_alarms_hears_of_the_gate() -> None:
     rig.lanes[LISTS].on_health.append(lambda: heard.append("lists"))
     await rig.lanes[TEXTS].heed(Throttled("crowded", 1.0), FIRST)
     assert heard == ["lists"]
+
+
+async def slow_rig(answer: Reply) -> tuple[EngineRig, asyncio.Task[None]]:
+    """Eight calls at a time, each answered after half a second."""
+    rig = gated_rig(shelves=40, concurrency=8)
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def open_later(gate: asyncio.Event) -> None:
+        await rig.clock.sleep(0.5)
+        gate.set()
+
+    def respond(_: Request) -> Reply:
+        gate = asyncio.Event()
+        tasks.add(asyncio.create_task(open_later(gate)))
+        return Reply(answer.status, b"{}", gate=gate)
+
+    rig.http._respond = respond
+    return rig, await rig.begin(Until.STOPPED)
+
+
+def asked(rig: EngineRig, leaf: str) -> int:
+    return sum(request.url.endswith(leaf) for request in rig.http.requests)
+
+
+async def test_a_refused_lane_is_probed_by_one_call_however_many_it_may_make_at_a_time() -> None:
+    rig, engine = await slow_rig(Reply(401))
+    await rig.clock.sleep(10.0)
+    assert rig.lanes[LISTS].is_blocked
+    for wait_s in (300.0, 600.0, 1200.0):
+        before = asked(rig, "list"), asked(rig, "text")
+        await rig.clock.sleep(wait_s)
+        assert (asked(rig, "list"), asked(rig, "text")) == (before[0] + 1, before[1] + 1)
+    rig.supervisor.stop()
+    await rig.ended(engine)
+
+
+async def test_a_start_asks_a_lane_that_was_refused_by_one_call() -> None:
+    rig, engine = await slow_rig(Reply(401))
+    await rig.clock.sleep(10.0)
+    rig.supervisor.stop()
+    await rig.ended(engine)
+    before = asked(rig, "list")
+    engine = await rig.begin(Until.STOPPED)
+    await rig.clock.sleep(10.0)
+    assert asked(rig, "list") == before + 1
+    rig.supervisor.stop()
+    await rig.ended(engine)
+
+
+async def test_a_throttled_gate_is_probed_by_one_call_of_all_its_lanes_and_opens_wide_when_that_goes_well() -> (
+    None
+):
+    rig, engine = await slow_rig(Reply(429))
+    await rig.clock.sleep(10.0)
+    for _ in range(3):
+        before = len(rig.http.requests)
+        await rig.clock.sleep(30.5)
+        assert len(rig.http.requests) == before + 1
+    rig.http._respond = lambda _: Reply(200, b"{}")
+    before = len(rig.http.requests)
+    await rig.clock.sleep(60.0)
+    assert len(rig.http.requests) == before + 80
+    rig.supervisor.stop()
+    await rig.ended(engine)
+
+
+async def test_many_calls_go_out_together_again_when_the_one_on_trial_went_well() -> None:
+    rig, engine = await slow_rig(Reply(200))
+    await rig.lanes[LISTS].heed(Throttled("crowded", 5.0), FIRST)
+    await rig.clock.sleep(5.2)
+    assert rig.http.open_now == 1
+    await rig.clock.sleep(1.0)
+    assert rig.http.open_now == 8
+    rig.supervisor.stop()
+    await rig.ended(engine)

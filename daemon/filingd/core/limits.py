@@ -458,9 +458,12 @@ def reloaded(state: LaneState) -> LaneState:
 def restarted(state: LaneState) -> LaneState:
     """A daemon begins: if the registry had refused us, it is asked once more, since a new key or setting is why one restarts.
 
-    What parks a lane for the registry's own sake (patience asked for, failures) outlives the restart.
+    What parks a lane for the registry's own sake (patience asked for, failures) outlives the restart. Why it was parked stays
+    known, so that a single call is made first.
     """
-    return unparked(state) if state.park_reason in BLOCKED_REASONS else state
+    if state.park_reason not in BLOCKED_REASONS:
+        return state
+    return replace(unparked(state), park_reason=state.park_reason)
 
 
 def key_name_of(state: LaneState, spec: LaneSpec) -> str | None:

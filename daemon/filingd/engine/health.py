@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 
 
 class Health:
-    """Puts the transitions of `core.limits` into force on one pacer, and says so."""
+    """Puts the transitions of `core.limits` into force on one pacer, and says so.
+
+    Whatever was parked is on trial afterwards: one call at a time, until one goes well. A registry that still refuses, or that
+    bills what it refuses, is asked once at each probe, however many calls may be made at the same time.
+    """
 
     def __init__(
         self,
@@ -35,6 +39,8 @@ class Health:
         self._stand_still = stand_still
         self._wake = wake
         self._is_told_shut = not self.is_open
+        self._is_on_trial = pacer.state.park_reason is not None  # parked by a former run, perhaps long ago
+        self._is_tried = False  # the call on trial is under way
         self.on_change: list[
             Callable[[], None]
         ] = []  # told when it was closed to us, opened, or is well again
@@ -44,6 +50,29 @@ class Health:
     def is_open(self) -> bool:
         """Whether it takes calls."""
         return self._pacer.opens_in_s() <= 0.0
+
+    @property
+    def awaits_trial(self) -> bool:
+        """Whether a call is under way on whose answer every other waits."""
+        return self._is_on_trial and self._is_tried
+
+    def begin_trial(self) -> bool:
+        """A call begins: whether it is the one on trial, so that `end_trial` has to follow."""
+        if not self._is_on_trial or self._is_tried:
+            return False
+        self._is_tried = True
+        return True
+
+    def end_trial(self) -> None:
+        """The call on trial was answered, and what that says was heeded; or it was never made."""
+        self._is_tried = False
+        self._wake()
+
+    def passed(self) -> None:
+        """A call was answered in a way that does not speak against the others."""
+        if self._is_on_trial and self.is_open:  # else it was under way when this was parked
+            self._is_on_trial = False
+            self._wake()
 
     def note_shut(self) -> None:
         """It takes no calls: when it does again, that is worth a line."""
@@ -70,6 +99,7 @@ class Health:
 
     async def succeeded(self) -> None:
         """A call went well."""
+        self.passed()
         before = self._pacer.state
         after = await self._pacer.change(limits.succeeded)
         counts = (before.strikes, before.throttles, before.blocks)
@@ -112,6 +142,7 @@ class Health:
         if after.parked_until_at != before.parked_until_at:
             await self._parked(verdict, after)
         elif after.key_index != before.key_index:
+            self._is_on_trial = True
             self._log.warning(events.LANE_KEY_SWITCHED, lane=self._spec.name, key_index=after.key_index,
                               reason=verdict.reason, detail=verdict.detail)  # fmt: skip
 
@@ -121,6 +152,7 @@ class Health:
         await self._shut()
 
     async def _shut(self) -> None:
+        self._is_on_trial = True
         self.note_shut()
         self.tell()
         await self._stand_still()

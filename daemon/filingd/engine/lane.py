@@ -15,7 +15,7 @@ from filingd.core.model import Blocked, Change, Failed, Throttled
 from filingd.engine.health import Health
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Sequence
 
     from filingd.core.ledger import Closing
     from filingd.core.limits import LaneState
@@ -46,9 +46,17 @@ class KeyUse(NamedTuple):
 class Permit:
     """One call that may be made: released by the pace, and booked where it costs something. `end` it, whatever happens."""
 
-    __slots__ = ("_reservation", "_sending", "_steps")
+    __slots__ = ("_reservation", "_sending", "_steps", "_trials")
 
-    def __init__(self, sending: Sending, reservation: Reservation | None, steps_seen: Steps) -> None:
+    def __init__(
+        self,
+        sending: Sending,
+        reservation: Reservation | None,
+        trials: Sequence[Health],
+        steps_seen: Steps,
+    ) -> None:
+        """`trials` are those of lane and gate that this call puts to the test."""
+        self._trials = trials
         self._sending = sending
         self._reservation = reservation
         self._steps = steps_seen
@@ -71,10 +79,16 @@ class Permit:
         """The exchange is over, however it went."""
         if self._reservation is not None:
             self._steps.reached(steps.CALL_ANSWERED)
-        self.end()
+        self._settle()
 
     def end(self) -> None:
-        """It is over, or never began. No error if that was said."""
+        """It is over and its answer was heeded, or it never began. No error if that was said."""
+        self._settle()
+        trials, self._trials = self._trials, ()
+        for trial in trials:
+            trial.end_trial()
+
+    def _settle(self) -> None:
         self._sending.end()
         if self._reservation is not None:
             self._reservation.end()
@@ -223,6 +237,17 @@ class Lane:
         """
         if not self._is_open():
             return None
+        trials = [health for health in self._healths if health.begin_trial()]
+        permit = None
+        try:
+            permit = await self._permitted(trials)
+        finally:
+            if permit is None:
+                for trial in trials:
+                    trial.end_trial()
+        return permit
+
+    async def _permitted(self, trials: Sequence[Health]) -> Permit | None:
         reservation = None
         if self.account is not None:
             reservation = await self.account.reserve(self.spec.price_microeur, self.name)
@@ -234,7 +259,7 @@ class Lane:
         finally:
             if not is_released and reservation is not None:
                 reservation.end()
-        return Permit(self._releasing.sending(), reservation, self._steps) if is_released else None
+        return Permit(self._releasing.sending(), reservation, trials, self._steps) if is_released else None
 
     async def _released(self) -> bool:
         """Whether the call was released; not if the lane was parked while it waited."""
@@ -312,10 +337,13 @@ class Lane:
     async def _until_open(self) -> None:
         while not self._is_open():
             self._note_shut()
+            changes = self._changes
             if self._buffer:
                 await (
                     self.give_back()
                 )  # others may change their rank, or be asked for them, while it is closed
+            if changes != self._changes:
+                continue
             await self._wait(min(max(self._opens_in_s(), _SHORTEST_WAIT_S), _LONGEST_WAIT_S))
         self._note_open()
 
@@ -344,7 +372,12 @@ class Lane:
         return self._parked_for_s() > 0.0
 
     def _opens_in_s(self) -> float:
-        return max(self._parked_for_s(), self._closed_for_s())
+        trial_s = _LONGEST_WAIT_S if any(each.awaits_trial for each in self._healths) else 0.0
+        return max(self._parked_for_s(), self._closed_for_s(), trial_s)
+
+    @property
+    def _healths(self) -> Sequence[Health]:
+        return (self.health,) if self.gate is None else (self.health, self.gate.health)
 
     def _closed_for_s(self) -> float:
         """For how long its account has no room."""
@@ -415,7 +448,8 @@ class Lane:
             case Failed() if verdict.strikes_lane:
                 await self.health.struck(verdict)
             case Failed():
-                pass
+                for health in self._healths:
+                    health.passed()
             case _:
                 await self.health.succeeded()
                 if self.gate is not None:
