@@ -70,6 +70,24 @@ async def test_what_is_proven_not_to_be_had_is_settled_too() -> None:
     assert rig.row(ANNEX[1]).state is State.EMPTY
 
 
+async def test_what_is_not_there_for_now_is_asked_for_at_its_date_and_not_at_once() -> None:
+    rig = EngineRig(needy_registry(*ANNEX))
+    later_at = rig.clock.now() + 9 * 86_400.0
+    rig.manifest.rows[ANNEX[0]] = Item(ANNEX[0], "lib/cellar", State.ABSENT, 9, later_at, reason="gone")
+    judged: list[str] = []
+    judge = rig.registry.judge
+
+    def count(group: str, *given: object) -> object:
+        judged.append(group)
+        return judge(group, *given)  # type: ignore[arg-type]  # passed on as they came
+
+    rig.registry.judge = count  # type: ignore[method-assign, assignment]
+    await rig.run(Until.IDLE)
+    assert (rig.row(ANNEX[0]).state, rig.row(ANNEX[0]).due_at) == (State.ABSENT, later_at)
+    assert {rig.row(key).state for key in ANNEX[1:]} == {State.STORED}
+    assert judged.count(GROUP) <= 20, "it is not judged over and over"
+
+
 async def test_what_was_given_up_because_nobody_else_wanted_it_is_wanted_again() -> None:
     rig = EngineRig(needy_registry(*ANNEX))
     rig.manifest.rows[ANNEX[0]] = Item(ANNEX[0], "lib/cellar", State.ABSENT, 9, None, reason="not_wanted")

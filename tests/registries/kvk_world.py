@@ -240,7 +240,7 @@ class Mirror:
 
     def _want(self, wanted: Item) -> None:
         known = self.items.get(wanted.key)
-        if known is None or known.state is State.ABSENT:
+        if known is None or (known.state is State.ABSENT and known.due_at is None):
             self.items[wanted.key] = wanted
 
     def _refetch(self, key: str, at: float) -> None:

@@ -182,6 +182,21 @@ def test_a_page_that_fails_keeps_the_cell_open_and_says_which() -> None:
     assert mirror.judgement().reasons == ()
 
 
+@pytest.mark.parametrize("code", ["IPD0001", "IPD0005"])
+def test_a_later_page_that_is_said_to_be_gone_is_asked_for_a_few_times_days_apart(code: str) -> None:
+    mirror = Mirror(MOLENS, Register(firms(250)))
+    mirror.disturb = lambda url: fault(code) if "pagina=2&" in url else None
+    began_at = mirror.now
+    mirror.work(3)
+    assert mirror.judgement().reasons == ("page 2: due (not_deliverable)",)
+    while mirror.now < began_at + 10 * DAY_S:
+        mirror.work(1)
+    assert len([url for url in mirror.asked if "pagina=2&" in url]) == 3
+    mirror.disturb = lambda _: None
+    mirror.work(20)
+    assert mirror.judgement().reasons == ()
+
+
 def test_until_the_first_page_has_come_nothing_is_said_of_the_others() -> None:
     mirror = Mirror(MOLENS, Register(firms(250)))
     mirror.disturb = lambda _: fault("IPD1003")

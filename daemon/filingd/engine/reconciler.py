@@ -198,7 +198,7 @@ class Reconciler:
             self._log.info(events.ITEMS_WANTED, group=group, count=len(new), first=new[0].item.key)
             self._on_scheduled()
         for key, item in known.items():
-            if item.state in FINISHED_STATES and not _is_to_be_made(item):
+            if item.state in FINISHED_STATES and not _is_to_be_made(item) and not _is_asked_again(item):
                 self.note_settled(key)
 
     async def _doubt(self, twin: str, group: str) -> None:
@@ -310,7 +310,14 @@ class Reconciler:
 
 def _is_to_be_made(known: Item | None) -> bool:
     """Whether an item that a group needs is not there, or was given up because nobody else wanted it any more."""
-    return known is None or (known.state is State.ABSENT and known.reason != FORGOTTEN_REASON)
+    if known is None:
+        return True
+    return known.state is State.ABSENT and known.reason != FORGOTTEN_REASON and not _is_asked_again(known)
+
+
+def _is_asked_again(known: Item) -> bool:
+    """Whether the registry said that it is not there, and it has a date for another look: until then nothing new is known."""
+    return known.state is State.ABSENT and known.due_at is not None
 
 
 def _wanted_again(known: Item | None, wanted: Item) -> Change:

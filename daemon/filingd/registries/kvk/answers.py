@@ -19,6 +19,7 @@ from filingd.core.model import Absent, Blocked, Failed, Nothing, NotYet, Throttl
 from filingd.core.redaction import redact_text
 from filingd.core.retry import backoff_s, http_date_at, parse_retry_after
 from filingd.registries.kvk.guard import RefusalGuard, Trust
+from filingd.registries.kvk.operations import ZOEKEN
 from filingd.registries.kvk.payloads import faults_in
 
 if TYPE_CHECKING:
@@ -145,7 +146,10 @@ class Question(ABC):
         return Failed(reason, again_at, detail, gave_up=True, strikes_lane=False, alarm=alarm)
 
     def gone(self, text: str) -> Verdict:
-        """KVK cannot deliver the product for this number: believed if a 404 of this product can be at all."""
+        """KVK cannot deliver the product for this number: believed if a 404 of this product can be at all. A search has nothing
+        that could be gone."""
+        if self.product == ZOEKEN:
+            return self.believed(self.deferred(NOT_DELIVERABLE, text))
         trust = self.memory.guard.note_refusal(self.product)
         if trust is Trust.IMPLAUSIBLE:
             return self._all_refused()
