@@ -19,7 +19,7 @@ from msgspec.structs import replace
 
 from filingd import __version__
 from filingd.core import events
-from filingd.core.errors import ConfigError, DiskFaultError, StoreLockedError
+from filingd.core.errors import ConfigError, DiskFaultError, StoreError, StoreLockedError
 from filingd.core.layout import CATALOGUE_NAME, LEDGER_NAME, MANIFEST_NAME
 from filingd.core.limits import LaneState, restarted
 from filingd.core.model import FlowLimits, LaneSpec, ZipLimits
@@ -96,6 +96,7 @@ class RunOptions:
     rehearse_at: float | None = None
     console: str = "auto"
     config_path: Path | None = None
+    begins_ledger: bool = False
 
 
 # ------------------------------------------------------------------------------------------ registries
@@ -476,7 +477,8 @@ async def _lanes(
 
     def pacer_of(spec: LaneSpec) -> LanePacer:
         state = states.get(spec.name) or LaneState(spec.name)
-        return LanePacer(spec, restarted(state), clock, manifest.save_lane)
+        after = restarted(state)
+        return LanePacer(spec, after, clock, manifest.save_lane, is_changed=after != state)
 
     gates = {spec.name: Gate(spec, pacer_of(lane_spec_of(spec)), clock, log) for spec in registry.gates()}
     accounts = await _accounts(registry, ledger, clock, log, steps)
@@ -564,11 +566,12 @@ async def opened_store(
 
 @asynccontextmanager
 async def opened_ledger(
-    settings: Settings, registry: Registry, manifest: Manifest, log: Log
+    settings: Settings, registry: Registry, manifest: Manifest, log: Log, *, may_be_lost: bool = False
 ) -> AsyncIterator[SqliteLedger | None]:
     """The ledger of a store that the caller has locked; None if nothing is spent. One that is begun is told.
 
     Raises:
+        StoreError: there is none, although calls were made, and it was not said that it `may_be_lost`.
         LedgerTooNewError, LedgerDamagedError, LedgerBusyError, DiskFullError, DiskFaultError: it cannot be used.
     """
     from filingd.adapters.ledger import SqliteLedger
@@ -576,26 +579,35 @@ async def opened_ledger(
     if not registry.accounts():
         yield None
         return
-    ledger = await SqliteLedger.open(settings.store.path / LEDGER_NAME)
+    path = settings.store.path / LEDGER_NAME
+    used = await _lanes_that_spent(registry, manifest)
+    if used and not may_be_lost and not await asyncio.to_thread(path.exists):
+        raise StoreError(
+            f"{path} is not there, although {', '.join(used)} made calls before: what was spent this month is not known. Put a "
+            "copy of it back. If there is none, lower calls and budget by what was spent, until the month is over, and start "
+            "once with `filingd run --begin-ledger`."
+        )
+    ledger = await SqliteLedger.open(path)
     try:
         if ledger.is_new:
-            await _tell_begun(registry, manifest, log)
+            _tell_begun(used, log)
         yield ledger
     finally:
         await ledger.close()
 
 
-async def _tell_begun(registry: Registry, manifest: Manifest, log: Log) -> None:
+async def _lanes_that_spent(registry: Registry, manifest: Manifest) -> Sequence[str]:
+    """The lanes and gates, of those that spend, that have ever made a call."""
     states = await manifest.lane_states()
     spend = [spec for spec in registry.lanes() if spec.account]
-    used = sorted({name for spec in spend for name in (spec.name, spec.gate) if name and name in states})
+    return sorted({name for spec in spend for name in (spec.name, spec.gate) if name and name in states})
+
+
+def _tell_begun(used: Sequence[str], log: Log) -> None:
     if not used:
         log.info(events.LEDGER_BEGUN, path=LEDGER_NAME)
         return
-    detail = (
-        f"{', '.join(used)} made calls before, and what they cost is not known any more. If a copy of {LEDGER_NAME} exists, stop "
-        "filingd and put it back; else lower calls and budget by what was spent, until the month is over."
-    )
+    detail = f"{', '.join(used)} made calls before, and what they cost is not known any more."
     log.warning(events.LEDGER_BEGUN, path=LEDGER_NAME, detail=detail)
 
 
@@ -992,7 +1004,7 @@ async def _run_engine(
     steps = steps_for(os.environ)
     async with (
         opened_store(settings, registry, steps, clock) as (store, manifest),
-        opened_ledger(settings, registry, manifest, log) as ledger,
+        opened_ledger(settings, registry, manifest, log, may_be_lost=options.begins_ledger) as ledger,
     ):
         http = http_client(settings, keyring)
         try:

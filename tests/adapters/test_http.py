@@ -578,7 +578,9 @@ def test_a_key_in_the_text_of_an_error_is_replaced(run: Run, status: int) -> Non
 
 
 @pytest.mark.parametrize("status", [200, 206])
-def test_a_key_in_a_small_body_that_may_be_stored_is_masked_and_its_length_stays(run: Run, status: int) -> None:
+def test_a_key_in_a_small_body_that_may_be_stored_is_masked_and_its_length_stays(
+    run: Run, status: int
+) -> None:
     async def test(world: World) -> None:
         async with world.client.exchange(world.request("/a"), FLOW) as exchange:
             assert await exchange.read_capped(1000) == (b"my key is " + b"*" * len(KEY), True)

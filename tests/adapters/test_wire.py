@@ -707,7 +707,9 @@ async def test_a_kept_connection_holds_nothing_of_the_key() -> None:
         async with it.exchange("/b") as exchange:
             for holder in (it.wire, *it.open):
                 assert held_text(holder, set()).find("".join(KEY_PARTS)) < 0
-        assert held_text(exchange, set()).find("".join(KEY_PARTS)) < 0, "a record may quote it, until it was read"
+        assert held_text(exchange, set()).find("".join(KEY_PARTS)) < 0, (
+            "a record may quote it, until it was read"
+        )
 
 
 async def test_the_key_is_held_while_an_error_may_quote_it_and_no_longer() -> None:

@@ -26,7 +26,7 @@ from support.daemon import (
 from support.sandbox import SandboxProcess
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from support.sandbox import Admin
@@ -104,11 +104,16 @@ class Rig:
         return self.sandbox.admin
 
     def daemon(
-        self, *, until: str | None = None, environment: Mapping[str, str] | None = None
+        self,
+        *,
+        until: str | None = None,
+        environment: Mapping[str, str] | None = None,
+        arguments: Iterable[str] = (),
     ) -> DaemonProcess:
         """A daemon at the sandbox's present instant; use it as a context."""
+        at = self.admin.clock()
         return DaemonProcess(
-            self.config, rehearse_at=self.admin.clock(), until=until, environment=environment
+            self.config, rehearse_at=at, until=until, environment=environment, arguments=arguments
         )
 
     def run(self, until: str = "sealed", timeout_s: float = 60.0) -> DaemonProcess:

@@ -257,3 +257,22 @@ def test_bodies_keep_what_kvk_says_of_them(make_kvk: Callable[..., KvkRig]) -> N
     assert facts["99000011"]["non_mailing"] is True
     geo = json.dumps(kvk.body("69599084", "basisprofiel"))
     assert "gpsLatitude" in geo
+
+
+def test_a_ledger_that_is_lost_stops_the_daemon_until_somebody_says_that_it_is(
+    make_kvk: Callable[..., KvkRig],
+) -> None:
+    kvk = make_kvk(watch={"clients": {"parts": ["basisprofiel"]}})
+    one, other = kvk.companies(2)
+    kvk.follow("clients", [one])
+    kvk.run()
+    for path in kvk.store.root.glob("ledger.db*"):
+        path.unlink()
+    kvk.follow("clients", [one, other])
+    ended, _ = kvk.rig.run_to_any_end("idle")
+    assert ended.code == 4
+    assert "filingd run --begin-ledger" in ended.stderr
+    assert kvk.asked() == [one], "no call goes out that nobody can count"
+    with kvk.rig.daemon(until="idle", arguments=["--begin-ledger"]) as daemon:
+        assert daemon.wait(60.0).code == 0
+    assert kvk.asked() == [one, other]

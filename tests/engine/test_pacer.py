@@ -544,3 +544,15 @@ async def test_a_call_that_still_waits_for_its_connection_when_the_lane_is_close
     with pytest.raises(LaneClosedError):
         await sending.begin()
     assert row.last.reserved_until_s == closed_at_s <= clock.monotonic()
+
+
+async def test_a_lane_that_a_restart_opened_is_remembered_as_open() -> None:
+    saved: list[LaneState] = []
+
+    async def save(state: LaneState) -> None:
+        saved.append(state)
+
+    opened = LaneState("a/b")
+    pacer = LanePacer(LaneSpec("a/b", 1.0), opened, FakeClock(), save, is_changed=True)
+    await pacer.close()
+    assert [state.parked_until_at for state in saved] == [None]

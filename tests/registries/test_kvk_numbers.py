@@ -167,7 +167,9 @@ def test_terms_are_told_in_words() -> None:
     assert KvkTerms.of([], DAY_S, "main").words() == ["paid by main"]
 
 
-@pytest.mark.parametrize("text", ["8750110.0", "68750110.0", "980000.07", "8750110,0", "9,8E+07", "9.800001E7", "68.750.110,00"])
+@pytest.mark.parametrize(
+    "text", ["8750110.0", "68750110.0", "980000.07", "8750110,0", "9,8E+07", "9.800001E7", "68.750.110,00"]
+)
 def test_what_a_spreadsheet_made_a_quantity_of_is_no_number(text: str) -> None:
     with pytest.raises(CompanyNumberError, match="quantity"):
         plain_number(text)

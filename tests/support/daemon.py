@@ -225,9 +225,13 @@ class DaemonProcess:
         rehearse_at: str | float | None = None,
         until: str | None = None,
         environment: Mapping[str, str] | None = None,
+        arguments: Iterable[str] = (),
     ) -> None:
         self.config = config
-        self._arguments = [] if rehearse_at is None else ["--rehearse-at", _instant(rehearse_at)]
+        self._arguments = [
+            *arguments,
+            *([] if rehearse_at is None else ["--rehearse-at", _instant(rehearse_at)]),
+        ]
         self._arguments += [f"--until-{until}"] if until else []
         self._environment = dict(environment or {})
         DaemonProcess._count += 1

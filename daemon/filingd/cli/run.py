@@ -22,7 +22,11 @@ if TYPE_CHECKING:
               "sandbox that keeps the same clock. Example: 2026-11-20T12:00+01:00")  # fmt: skip
 @click.option("--console", type=click.Choice(["auto", "pretty", "json", "off"]), default="auto", show_default=True,
               help="What standard output gets besides the status log.")  # fmt: skip
-def run(config_path: Path, until: str | None, rehearse_at: float | None, console: str) -> None:
+@click.option("--begin-ledger", "begins_ledger", is_flag=True,
+              help="Begin a new ledger in place of one that is lost: what was spent this month then counts for nothing.")  # fmt: skip
+def run(
+    config_path: Path, until: str | None, rehearse_at: float | None, console: str, begins_ledger: bool
+) -> None:
     """Run the daemon until told to stop, or until nothing is due.
 
     SIGTERM and SIGINT end it in order: no new work, running transfers get the grace period, what is unfinished goes
@@ -31,5 +35,5 @@ def run(config_path: Path, until: str | None, rehearse_at: float | None, console
     from filingd import app
     from filingd.engine.supervisor import Until
 
-    options = app.RunOptions(Until(until or "stopped"), rehearse_at, console, config_path)
+    options = app.RunOptions(Until(until or "stopped"), rehearse_at, console, config_path, begins_ledger)
     app.run(load_settings(config_path), options)

@@ -41,9 +41,16 @@ class LanePacer:
     """
 
     def __init__(
-        self, spec: LaneSpec, state: LaneState, clock: Clock, save: Callable[[LaneState], Awaitable[None]]
+        self,
+        spec: LaneSpec,
+        state: LaneState,
+        clock: Clock,
+        save: Callable[[LaneState], Awaitable[None]],
+        *,
+        is_changed: bool = False,
     ) -> None:
-        """`state` is what the manifest holds of the lane, or a new one. Does no I/O."""
+        """`state` is what the manifest holds of the lane, or a new one; `is_changed` says that it is not quite that, and has to be
+        made durable. Does no I/O."""
         self._calls_per_s = spec.calls_per_s
         self._burst = spec.burst
         self._clock = clock
@@ -54,7 +61,7 @@ class LanePacer:
         known_s = 0.0 if math.isinf(self._released_until_s) else self._released_until_s
         self._state = replace(state, boot_id=clock.boot_id(), reserved_until_s=known_s)
         self._durable_until_s = -math.inf  # the durable row may belong to another boot
-        self._changes = 0  # counts changes of the state, to know which of them are durable
+        self._changes = int(is_changed)  # counts changes of the state, to know which of them are durable
         self._durable_changes = 0
         self._save_took_s = 0.0
         self._saving: asyncio.Task[None] | None = None
