@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @click.option("--console", type=click.Choice(["auto", "pretty", "json", "off"]), default="auto", show_default=True,
               help="What standard output gets besides the status log.")  # fmt: skip
 @click.option("--begin-ledger", "begins_ledger", is_flag=True,
-              help="Begin a new ledger in place of one that is lost: what was spent this month then counts for nothing.")  # fmt: skip
+              help="Begin a new ledger in place of one that is lost; what was spent this month is unknown to it.")  # fmt: skip
 def run(
     config_path: Path, until: str | None, rehearse_at: float | None, console: str, begins_ledger: bool
 ) -> None:

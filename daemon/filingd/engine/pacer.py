@@ -49,8 +49,8 @@ class LanePacer:
         *,
         is_changed: bool = False,
     ) -> None:
-        """`state` is what the manifest holds of the lane, or a new one; `is_changed` says that it is not quite that, and has to be
-        made durable. Does no I/O."""
+        """`state` is what the manifest holds of the lane, or a new one; `is_changed` says that it is not quite that, and has to
+        be made durable. Does no I/O."""
         self._calls_per_s = spec.calls_per_s
         self._burst = spec.burst
         self._clock = clock
