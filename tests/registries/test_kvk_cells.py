@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from filingd.core.lifecycle import Event, next_state
 from filingd.core.model import Answer, Attempt, Deferral, Group, State
 from filingd.core.watchlist import SavedSearch
 from filingd.registries.kvk import cells, requests, searches
@@ -222,6 +223,65 @@ def test_a_refused_parameter_stops_the_whole_search_and_nothing_else() -> None:
     elsewhere = Mirror(search_of({"naam": "molen", "plaats": "Testdam"}), Register(firms(3)))
     elsewhere.registry = mirror.registry
     assert isinstance(elsewhere.registry.request(page(FOLDER, number=4), NOW), Deferral)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        fault("IPD1999", 400, "ongeldig: [pagina]"),
+        fault("IPD1998", 400),
+        fault("IPD5203", 404),
+        said(400, b"?"),
+    ],
+    ids=["pagina", "no name", "another code", "no code"],
+)
+def test_beyond_the_last_page_a_refusal_is_the_end_and_the_first_page_is_asked_for_again(
+    answer: Answer,
+) -> None:
+    register = Register(firms(250))
+    mirror = Mirror(MOLENS, register)
+    mirror.work(1)
+    register.firms = firms(180)
+    mirror.disturb = lambda url: answer if "pagina=3&" in url else None
+    mirror.work_until_quiet()
+    assert mirror.judgement().reasons == ()
+    assert mirror.rows() == {firm.row for firm in register.firms}
+    assert len([url for url in mirror.asked if "pagina=3&" in url]) == 1
+
+
+def test_a_page_that_is_refused_although_there_are_rows_on_it_keeps_the_cell_open() -> None:
+    mirror = Mirror(MOLENS, Register(firms(250)))
+    mirror.disturb = lambda url: fault("IPD1999", 400, "[pagina]") if "pagina=3&" in url else None
+    mirror.work(30)
+    assert mirror.judgement().reasons[0].startswith("200 rows are there, totaal says 250")
+    assert len(mirror.asked) == 30, "it goes on"
+    mirror.disturb = lambda _: None
+    mirror.work(30)
+    assert mirror.judgement().reasons == ()
+
+
+def test_a_search_whose_first_page_is_refused_for_its_paging_is_stopped() -> None:
+    mirror = Mirror(MOLENS, Register(firms(250)))
+    mirror.disturb = lambda _: fault("IPD1999", 400, "[pagina]")
+    mirror.work(5)
+    assert len(mirror.asked) == 1
+    assert mirror.judgement().reasons[0].startswith("parameter_refused")
+    assert f"filingd items retry kvk/searches/{FOLDER}" in mirror.judgement().reasons[0]
+
+
+def test_a_stopped_search_goes_on_when_an_operator_has_it_tried_again() -> None:
+    mirror = Mirror(MOLENS, Register(firms(250)))
+    mirror.disturb = lambda url: fault("IPD1999", 400, "[naam]") if "pagina=2&" in url else None
+    mirror.work(20)
+    assert mirror.judgement().reasons[0].startswith("parameter_refused")
+    mirror.disturb = lambda _: None
+    for key, item in mirror.items.items():
+        mirror.items[key] = replace(
+            item, state=next_state(item.state, Event.RETRIED), due_at=mirror.now, attempts=0
+        )
+    mirror.work_until_quiet()
+    assert mirror.judgement().reasons == ()
+    assert mirror.rows() == {firm.row for firm in mirror.register.firms}
 
 
 def test_a_search_stays_stopped_after_a_restart_and_begins_anew_when_it_is_another_one() -> None:

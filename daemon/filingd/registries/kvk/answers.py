@@ -123,6 +123,10 @@ class Question(ABC):
     def stopped(self, text: str) -> Verdict:
         """KVK takes a parameter for invalid: asking again would be refused again."""
 
+    def refused_as_invalid(self, text: str) -> Verdict:
+        """400 without a code."""
+        return self.believed(self.left_alone("refused_as_invalid", text))
+
     def failed(self, reason: str, detail: str = "", *, lane: bool = False) -> Failed:
         """A failure of this attempt: the next try by backoff, or after a long pause when the tries are used up."""
         tries = self.item.attempts + 1
@@ -344,7 +348,7 @@ def _without_code(question: Question, answer: Answer, text: bytes) -> Verdict:
         question.memory.guard.note_refusal(question.product)
         return _retired(question)
     if status == 400:
-        return question.believed(question.left_alone("refused_as_invalid", shown(text)))
+        return question.refused_as_invalid(shown(text))
     name = "server_error" if status >= 500 else "unexpected_status"
     return question.failed(f"{name}_{status}", shown(text), lane=True)
 

@@ -27,7 +27,7 @@ from filingd.registries.kvk.answers import NO_RESULTS, PARAMETER_REFUSED, Questi
 from filingd.registries.kvk.operations import ZOEKEN
 from filingd.registries.kvk.profiles import stored
 from filingd.registries.kvk.ranks import RANK_SEARCH
-from filingd.registries.kvk.requests import MOST_PAGES, MOST_ROWS, ROWS_PER_PAGE
+from filingd.registries.kvk.requests import MOST_PAGES, MOST_ROWS, PAGE, PAGE_SIZE, ROWS_PER_PAGE
 from filingd.registries.kvk.searches import KvkSearch
 from filingd.registries.kvk.terms import KvkTerms
 from filingd.registries.kvk.upkeep import dropped, kept_up, put_off
@@ -44,6 +44,7 @@ BEYOND_REACH = "beyond_reach"
 _TARGET = re.compile(
     rf"(?P<key>{searches.PREFIX}/[^/]+-[0-9a-f]{{8}}/[^/]+/(?P<page>[1-9][0-9]?))\.json", re.ASCII
 )
+_NAMED = re.compile(r"\[([^\]]*)\]")
 _SETTLED_STATES = HOLDING_STATES | EMPTY_STATES
 
 
@@ -112,8 +113,10 @@ class SearchLine:
     # ------------------------------------------------------------------ asking
 
     def request(self, item: Item, now: float) -> Attempt | Deferral:
-        wanted = self.wanted(item.key)
-        if searches.folder_of(item.key) in self._stopped:
+        wanted, folder = self.wanted(item.key), searches.folder_of(item.key)
+        if item.reason == PARAMETER_REFUSED:  # nothing but an operator has it tried again
+            self._stopped.discard(folder)
+        if folder in self._stopped:
             return Deferral(PARAMETER_REFUSED, item.lane, None)
         parameters = wanted.search.narrowed(searches.cell_in(item.key)) if wanted else None
         if wanted is None or parameters is None:
@@ -184,12 +187,26 @@ class PageQuestion(Question):
         """Nothing fits, or the pages end before this one: an answer as good as any, asked for again as often. What was found
         before is followed no longer."""
         self.memory.guard.note_answer(self.product)
-        return Nothing(NO_RESULTS, self.again_at, confirmed=True, drops_held=True)
+        return self._end()
 
     def stopped(self, text: str) -> Verdict:
-        """Every page and cell of the search would be refused."""
+        """Every page and cell of the search would be refused, unless it is the page that there is none of."""
+        if self._is_later and _names_paging_alone(text):
+            return self._end()
         self._stop()
         return Absent(PARAMETER_REFUSED, None, alarm=True, detail=text)
+
+    def refused_as_invalid(self, text: str) -> Verdict:
+        return self._end() if self._is_later else super().refused_as_invalid(text)
+
+    @property
+    def _is_later(self) -> bool:
+        """Whether it differs by its number alone from a page that was not refused. What KVK answers beyond the last page is
+        unknown (section 6.1); that rows are missing is seen when the cell is judged: then all its pages are asked for again."""
+        return _page_of(self.item.key) > 1
+
+    def _end(self) -> Nothing:
+        return Nothing(NO_RESULTS, self.again_at, confirmed=True, drops_held=True)
 
 
 # ------------------------------------------------------------------------------------------------- judging
@@ -224,7 +241,10 @@ class _Cell:
         return {"totaal": self._total, "rows": len(counted), "repeated": counted.total() - len(counted)}
 
     def told_refusal(self) -> str:
-        return f"{PARAMETER_REFUSED}: KVK takes a parameter of the search for invalid; correct it"
+        return (
+            f"{PARAMETER_REFUSED}: KVK takes a parameter of the search for invalid: correct it, or have it tried again by "
+            f"`filingd items retry {searches.PREFIX}/{self._folder}`"
+        )
 
     # ------------------------------------------------------------------ more than can be seen
 
@@ -347,6 +367,12 @@ def _total_of(holding: Holding) -> int:
     if holding.version is None or holding.item.state not in HOLDING_STATES or _is_nothing(holding.item):
         return 0
     return int(holding.version.facts.get("totaal", 0))
+
+
+def _names_paging_alone(text: str) -> bool:
+    """Whether a refusal names no parameter, in the brackets it has for them, but those of paging."""
+    names = {name.strip().lower() for found in _NAMED.findall(text) for name in found.split(",")}
+    return names <= {PAGE.lower(), PAGE_SIZE.lower()}
 
 
 def _is_refused(item: Item) -> bool:
