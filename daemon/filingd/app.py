@@ -532,7 +532,7 @@ def locked_store(settings: Settings, clock: Clock) -> StoreLock:
     """
     from filingd.adapters.lock import StoreLock
 
-    _make_store(settings.store.path)
+    make_store(settings.store.path)
     return StoreLock(settings.store.path, started_at=clock.now())
 
 
@@ -911,7 +911,12 @@ def _lock_if_free(stack: AsyncExitStack, settings: Settings, clock: Clock, purpo
     return None
 
 
-def _make_store(path: Path) -> None:
+def make_store(path: Path) -> None:
+    """Make the folder of the store, if it is not there.
+
+    Raises:
+        DiskFullError, DiskFaultError: it cannot be made.
+    """
     from filingd.adapters.disk import disk_errors
 
     with disk_errors("make the store", path):

@@ -126,6 +126,12 @@ def _hold_store(held: ExitStack, settings: Settings, clock: Clock) -> str | None
     from filingd.adapters import checks
     from filingd.adapters.lock import StoreLock
 
+    if settings.kvk is not None:  # its calls are booked, wherever they are made
+        try:
+            app.make_store(settings.store.path)
+        except FilingdError as error:
+            return str(error)
+
     if not checks.may_lock(settings.store.path):
         return None  # nobody has ever worked there, or we could not leave it as it was
     try:
@@ -156,7 +162,11 @@ async def _ask_all(settings: Settings, keyring: Keyring, clock: Clock, *, is_alo
         elif settings.kvk is not None:
             spec = doctor_kvk.gate_as_lane(settings.kvk)
             prober = Prober(spec, former.get(spec.name), http, clock, flow)
-            works.append(_ask_kvk(settings, settings.kvk, prober, keyring, clock, answers))
+            works.append(
+                _ask_kvk(
+                    settings, settings.kvk, prober, keyring, clock, answers, asked_before=spec.name in former
+                )
+            )
         for findings in await asyncio.gather(*works):
             found += findings
     finally:
@@ -193,14 +203,16 @@ def _name_findings(settings: Settings) -> list[Finding]:
 
 async def _ask_kvk(
     settings: Settings, kvk: KvkSettings, prober: Prober, keyring: Keyring, clock: Clock,
-    answers: list[tuple[float, Answer]],
+    answers: list[tuple[float, Answer]], *, asked_before: bool,
 ) -> list[Finding]:  # fmt: skip
     async def ask(request: Request) -> Answer:
         answer = await prober.ask(request)
         answers.append((clock.now(), answer))
         return answer
 
-    return await doctor_kvk.ask_keys(settings, kvk, prober, ask, keyring.problems(), clock)
+    return await doctor_kvk.ask_keys(
+        settings, kvk, prober, ask, keyring.problems(), clock, asked_before=asked_before
+    )
 
 
 async def _ask_product(

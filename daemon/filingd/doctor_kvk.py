@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import zoneinfo
 from typing import TYPE_CHECKING
 
 from filingd.core import ledger
 from filingd.core.checkup import Finding, skipped
-from filingd.core.errors import FilingdError
+from filingd.core.errors import FilingdError, StoreError
 from filingd.core.layout import LEDGER_NAME
 from filingd.core.ledger import Spending
 from filingd.core.model import LaneSpec, Request, SecretRef
@@ -18,6 +19,7 @@ from filingd.registries.kvk.rules import GATE
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from pathlib import Path
 
     from filingd.core.model import AccountSpec, Answer
     from filingd.engine.probing import Prober
@@ -41,13 +43,23 @@ def gate_as_lane(kvk: KvkSettings) -> LaneSpec:
 
 
 async def ask_keys(
-    settings: Settings, kvk: KvkSettings, prober: Prober, ask: Ask, broken: Mapping[str, str], clock: Clock
+    settings: Settings,
+    kvk: KvkSettings,
+    prober: Prober,
+    ask: Ask,
+    broken: Mapping[str, str],
+    clock: Clock,
+    *,
+    asked_before: bool,
 ) -> list[Finding]:
-    """Try each key that can be read; `ask` makes a call. Nobody else may write the ledger meanwhile."""
+    """Try each key that can be read; `ask` makes a call. Nobody else may write the ledger meanwhile.
+
+    `asked_before`: a daemon is known to have made calls, so that a ledger that is not there was lost.
+    """
     rules = kvk_rules(kvk)
     wanted = [probe for probe in probes.probes(rules) if probe.key_name not in broken]
     try:
-        books = await _Books.opened(settings, rules, clock)
+        books = await _Books.opened(settings, rules, clock, asked_before=asked_before)
     except FilingdError as error:
         return [skipped("calls", "kvk", f"no call can be booked: {error}")]
     try:
@@ -82,19 +94,18 @@ def _request(probe: Probe) -> Request:
 
 
 class _Books:
-    """The ledger, for calls that cost nothing. Where there is none yet, no daemon has ever spent anything: none is begun here."""
+    """The ledger, for calls that cost nothing; begun here where nobody has spent anything yet."""
 
-    def __init__(
-        self, book: Ledger | None, spendings: Sequence[Spending], rules: KvkRules, clock: Clock
-    ) -> None:
+    def __init__(self, book: Ledger, spendings: Sequence[Spending], rules: KvkRules, clock: Clock) -> None:
         self._book = book
         self._spendings = {(each.account, each.month): each for each in spendings}
         self._specs: dict[str, AccountSpec] = {spec.name: spec for spec in rules.account_specs()}
         self._zone = zoneinfo.ZoneInfo(rules.zone)
         self._clock = clock
+        self._months: dict[str, str] = {}  # in which the call under way was reserved, by account
 
     @classmethod
-    async def opened(cls, settings: Settings, rules: KvkRules, clock: Clock) -> _Books:
+    async def opened(cls, settings: Settings, rules: KvkRules, clock: Clock, *, asked_before: bool) -> _Books:
         """Open it.
 
         Raises:
@@ -103,31 +114,62 @@ class _Books:
         from filingd.adapters.ledger import SqliteLedger
 
         path = settings.store.path / LEDGER_NAME
-        book = await SqliteLedger.open(path) if path.exists() else None
-        return cls(book, await book.spendings() if book is not None else (), rules, clock)
+        await asyncio.to_thread(_check_there_or_new, path, asked_before=asked_before)
+        book = await SqliteLedger.open(path)
+        try:
+            return cls(book, await book.spendings(), rules, clock)
+        except BaseException:
+            await book.close()
+            raise
 
     async def reserve(self, account: str) -> str | None:
         """Book a call before it is made; why none may be made, if that is so."""
-        now, spending = self._clock.now(), self._spending(account)
+        now = self._clock.now()
+        month = ledger.month_at(now, self._zone)
+        spending = self._spending(account, month)
         closing = ledger.closing(self._specs[f"{GATE}/{account}"], spending, 0, now, self._zone)
         if closing is not None:
             return f"no call may be made with it now ({closing.reason.replace('_', ' ')})"
+        self._months[account] = month
         await self._save(ledger.reserved(spending, 0, now, self._zone))
         return None
 
     async def settle(self, account: str) -> None:
-        """It was made, whatever became of it."""
-        await self._save(ledger.settled(self._spending(account), 0))
+        """It was made, whatever became of it: spent in the month in which it was reserved, and in one that began since."""
+        now, reserved_in = self._clock.now(), self._months.pop(account)
+        await self._save(ledger.settled(self._spending(account, reserved_in), 0))
+        for month in sorted(ledger.months_about(now, self._zone) - {reserved_in}):
+            booked = ledger.reserved(self._spending(account, month), 0, now, self._zone)
+            await self._save(ledger.settled(booked, 0))
 
     async def close(self) -> None:
-        if self._book is not None:
-            await self._book.close()
+        await self._book.close()
 
-    def _spending(self, account: str) -> Spending:
-        name, month = f"{GATE}/{account}", ledger.month_at(self._clock.now(), self._zone)
+    def _spending(self, account: str, month: str) -> Spending:
+        name = f"{GATE}/{account}"
         return self._spendings.get((name, month)) or Spending(name, month)
 
     async def _save(self, spending: Spending) -> None:
         self._spendings[spending.account, spending.month] = spending
-        if self._book is not None:
-            await self._book.save([spending])
+        await self._book.save([spending])
+
+
+def _check_there_or_new(path: Path, *, asked_before: bool) -> None:
+    """Whether there is a ledger, or one may be begun.
+
+    Raises:
+        StoreError: one was lost, or the daemon could not use what we make.
+    """
+    from filingd.adapters.checks import is_ours
+
+    if path.exists():
+        return
+    if asked_before:
+        raise StoreError(
+            f"{path} is not there, although calls were made before: put a copy of it back, or start filingd, which "
+            "begins one and says what that means."
+        )
+    if not is_ours(path.parent):
+        raise StoreError(
+            f"{path} is not there yet: run this as the owner of {path.parent}, or start filingd first."
+        )

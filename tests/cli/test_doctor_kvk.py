@@ -51,7 +51,12 @@ def test_each_key_is_tried_once_by_a_search_and_nothing_is_paid_for(make: Callab
     ]
     journal = kvk.rig.journal()
     assert [entry["path"].split("?")[0] for entry in journal] == ["/api/v2/zoeken"] * 2
-    assert not kvk.store.root.exists(), "nothing is left where nobody has worked yet"
+    with LedgerReader(kvk.store.root / LEDGER_NAME) as reader:
+        spendings = reader.spendings()
+    assert [(each.account, each.spent_calls, each.spent_microeur) for each in spendings] == [
+        ("kvk/main", 1, 0),
+        ("kvk/second", 1, 0),
+    ], "booked, although nobody has worked there yet"
 
 
 def test_its_calls_are_booked_where_a_daemon_books_and_none_is_made_that_may_not_be(

@@ -121,7 +121,15 @@ def daemon_finding(store: Path) -> Finding:
 def may_lock(store: Path) -> bool:
     """Whether taking the lock leaves nothing that its owner could not use: a lock file is there, or would be the owner's."""
     try:
-        return (store / LOCK_NAME).exists() or store.stat().st_uid == os.geteuid()
+        return (store / LOCK_NAME).exists() or is_ours(store)
+    except OSError:
+        return False
+
+
+def is_ours(folder: Path) -> bool:
+    """Whether what we make in a folder is its owner's; not where there is none."""
+    try:
+        return folder.stat().st_uid == os.geteuid()
     except OSError:
         return False
 
