@@ -629,6 +629,15 @@ def watched_by(settings: Settings, registry: Registry) -> Sequence[WatchlistFold
     ]
 
 
+async def follow_lists(settings: Settings, registry: Registry, manifest: Manifest | None) -> None:
+    """Let the registry know who is followed, where no engine follows the lists: see `followed.follow_once`."""
+    from filingd.adapters.watchlists import WatchlistFiles
+    from filingd.engine.followed import follow_once
+
+    lists = [WatchlistFiles(folder) for folder in watched_by(settings, registry)]
+    await follow_once(registry, lists, manifest)
+
+
 async def _opened_catalogue(settings: Settings, manifest: Manifest, begins_anew: bool) -> Catalogue:
     """The catalogue without what was forgotten; with an enterprise whose traces are still to be erased, as it tells of them."""
     from filingd.adapters import catalogue_schema
@@ -667,6 +676,8 @@ class Upkeep:
     async def repairer(self) -> Repairer:
         """Takes findings to the point where fetching again is all that is left.
 
+        From now on the registry knows who is followed, also by what a body names that is set aside.
+
         Raises:
             StoreError: it cannot be told what is to be forgotten.
         """
@@ -680,6 +691,7 @@ class Upkeep:
             self.registry, self.store, self.manifest, self.clock, self.log, SilentSteps(), unsealer
         )
         await forgetter.load()
+        await follow_lists(self.settings, self.registry, self.manifest)
         repairer = Repairer(
             self.registry, self.store, self.manifest, self.clock, self.log, self.verifier, unsealer
         )
@@ -788,6 +800,7 @@ async def opened_for_upkeep(
 class Forgetting:
     """What `filingd forget` works with. `locked_by` names the daemon that has the store, if one has it: it erases."""
 
+    settings: Settings
     registry: Registry
     store: Store
     manifest: Manifest
@@ -812,6 +825,8 @@ class Forgetting:
         try:
             return await self.forgetter.erase()
         finally:
+            if self.touched:
+                await follow_lists(self.settings, self.registry, self.manifest)
             for group in sorted(self.touched):
                 await self.reconciler.reconcile(group)
             if self.indexer is not None and indexing is not None:
@@ -884,8 +899,8 @@ async def opened_for_forgetting(
             await forgetter.load()
         reconciler = Reconciler(registry, store, manifest, clock, log, steps, unsealer)
         yield Forgetting(
-            registry, store, manifest, clock, forgetter, rescue, reconciler, indexer, locked_by, touched,
-            settings.store.path,
+            settings, registry, store, manifest, clock, forgetter, rescue, reconciler, indexer, locked_by,
+            touched, settings.store.path,
         )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import pytest
 from e2e.kvk_rig import PARTS_OF_COMPANY, KvkRig
 from support.daemon import wait_until
 from support.kvk import EVERY_PART
+from support.mirror import Said, filingd
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -70,6 +72,36 @@ def test_a_search_is_paged_and_what_it_finds_is_followed_on_its_terms(
     companies = {row[0] for row in truth["rows"]}
     assert {number for number, _ in kvk.held()} == companies
     assert sorted(kvk.asked("basisprofiel")) == sorted(companies), "each once, however many rows it has"
+    assert [cell.is_sealed for cell in kvk.cells().values()] == [True]
+
+
+def command(kvk: KvkRig, *given: str) -> Said:
+    """A command on this store, at the sandbox's present instant."""
+    instant = dt.datetime.fromtimestamp(kvk.admin.clock(), dt.UTC).isoformat()
+    config = kvk.rig.config
+    return filingd(
+        *given, "--config", str(config.path), "--rehearse-at", instant, environment=config.environment()
+    )
+
+
+def test_what_is_damaged_is_had_again_and_judged_by_a_command_and_known_after_a_rebuild(
+    make_kvk: Callable[..., KvkRig],
+) -> None:
+    kvk = make_kvk(watch={"molens": {"parts": ["basisprofiel"]}})
+    kvk.search("molens", naam="molen")
+    kvk.run()
+    held = kvk.held()
+    named = next((kvk.store.root / "kvk" / "numbers").rglob("*.basisprofiel.json"))
+    (page,) = (kvk.store.root / "kvk" / "searches").rglob("1.json")
+    for path in (named, page):
+        path.write_bytes(path.read_bytes()[:-9])
+    said = command(kvk, "verify", "--repair")
+    assert said.code == 0, said.out
+    assert kvk.held() == held
+    assert [cell.is_sealed for cell in kvk.cells().values()] == [True]
+    assert command(kvk, "manifest", "rebuild").code == 0
+    assert kvk.cells().keys() == {"all"}, "a cell without a row would never be judged"
+    kvk.run()
     assert [cell.is_sealed for cell in kvk.cells().values()] == [True]
 
 

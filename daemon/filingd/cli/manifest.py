@@ -83,6 +83,7 @@ async def _rebuild(
 async def _made(
     settings: Settings, registry: Registry, clock: Clock, *, dry_run: bool, quiet: bool
 ) -> tuple[Rebuilt, Path | None]:
+    from filingd import app
     from filingd.adapters.manifest_commands import ManifestBuilder
     from filingd.adapters.steps import SilentSteps
     from filingd.adapters.store import DiskStore
@@ -92,6 +93,7 @@ async def _made(
     store = DiskStore(settings.store.path, SilentSteps())
     try:
         buried = await _buried(store, path)
+        await app.follow_lists(settings, registry, None)
         if dry_run:
             rebuilder = Rebuilder(registry, store, clock, None, progress, may_be_empty=bool(buried))
             return await rebuilder.rebuild(), None
