@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
+import zoneinfo
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
 from engine.rig import EngineRig
+from fakes.clock import FakeClock
 from fakes.http import Reply
 from fakes.registry import FakeRegistry, lane_spec
 from filingd.core import events
-from filingd.core.model import Blocked, GateSpec, Stored, Throttled
+from filingd.core.ledger import QUOTA_PROBE_S as DAY_S
+from filingd.core.ledger import TURN_MARGIN_S
+from filingd.core.model import AccountSpec, Blocked, GateSpec, Stored, Throttled
 from filingd.engine.lane import KeyUse
 from filingd.engine.supervisor import Until
 
@@ -218,3 +223,41 @@ async def test_many_calls_go_out_together_again_when_the_one_on_trial_went_well(
     assert rig.http.open_now == 8
     rig.supervisor.stop()
     await rig.ended(engine)
+
+
+def quota_rig(*accounts: str) -> EngineRig:
+    """Lists and texts behind one gate, each of the account that is named."""
+    lanes = [
+        replace(lane_spec(name, concurrency=4), gate=GATE, account=account)
+        for name, account in zip((LISTS, TEXTS), accounts, strict=True)
+    ]
+    specs = [AccountSpec(name, "Europe/Amsterdam") for name in dict.fromkeys(accounts)]
+    return EngineRig(FakeRegistry(lanes=lanes, gates=[GateSpec(GATE, 1000.0, 100, 4)], accounts=specs))
+
+
+SPENT = Throttled("quota", None, is_quota=True)
+TURN_AT = dt.datetime(2026, 12, 1, tzinfo=zoneinfo.ZoneInfo("Europe/Amsterdam")).timestamp()
+
+
+async def test_a_spent_quota_without_a_date_is_probed_once_a_day_until_the_month_turns() -> None:
+    rig = quota_rig("lib/card", "lib/card")
+    rig.clock = FakeClock(TURN_AT - 2.5 * DAY_S)
+    rig.build()
+    for wait_s in (DAY_S, DAY_S, DAY_S / 2 + TURN_MARGIN_S):
+        await rig.lanes[LISTS].heed(SPENT, FIRST)
+        assert rig.lanes[TEXTS].shut_for == ("quota", rig.clock.now() + wait_s)
+        await rig.clock.sleep(wait_s)
+        assert rig.lanes[TEXTS].shut_for is None
+
+
+async def test_a_date_that_the_registry_gives_counts_and_not_our_month() -> None:
+    rig = quota_rig("lib/card", "lib/card")
+    await rig.lanes[LISTS].heed(Throttled("quota", 90.0, is_quota=True), FIRST)
+    assert rig.lanes[TEXTS].shut_for == ("quota", rig.clock.now() + 90.0)
+
+
+async def test_the_spent_quota_of_one_account_leaves_the_others_behind_the_gate_alone() -> None:
+    rig = quota_rig("lib/card", "lib/other-card")
+    await rig.lanes[LISTS].heed(SPENT, FIRST)
+    assert rig.lanes[LISTS].is_blocked
+    assert rig.lanes[TEXTS].shut_for is None

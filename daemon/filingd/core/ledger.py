@@ -39,6 +39,7 @@ TURN_MARGIN_S = 5.0  # on either side of the turn of a month
 LATE_ARRIVAL_S = (
     900.0  # a call that was under way at a death arrived this long after it was begun, at the latest
 )
+QUOTA_PROBE_S = 24 * 3600.0
 LEAST_PACE_S = 900.0  # from less of a day no pace is told
 
 CALLS_SPENT, BUDGET_SPENT, MONTH_TURNS, SPREAD = "calls_spent", "budget_spent", "month_turns", "spread"
@@ -204,6 +205,14 @@ class Closing(NamedTuple):
     def is_stop(self) -> bool:
         """Whether it is a stop of the month, no matter of seconds or of pace."""
         return self.reason in {CALLS_SPENT, BUDGET_SPENT}
+
+
+def quota_pause_s(now: float, zone: dt.tzinfo) -> float:
+    """How long a registry is left alone whose quota is used up, if it does not say when there is a new one.
+
+    Until the month turns; but it is asked once a day, since nobody knows whether its period is our month.
+    """
+    return min(QUOTA_PROBE_S, month_ends_at(month_at(now, zone), zone) + TURN_MARGIN_S - now)
 
 
 def left_of(spec: AccountSpec, spending: Spending) -> Left:

@@ -87,6 +87,11 @@ class Account:
         """What alarms are told from."""
         return facts_of_account(self.spec, self.spending, max(self.prices_microeur, default=0))
 
+    @property
+    def quota_pause_s(self) -> float:
+        """How long to wait when the registry says that its quota is used up, and not until when: see `ledger.quota_pause_s`."""
+        return ledger.quota_pause_s(self._clock.now(), self._zone)
+
     def closing(self, price_microeur: int) -> Closing | None:
         """Why no call of this price may be begun now; None if one may."""
         spending = self.spending

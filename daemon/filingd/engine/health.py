@@ -106,12 +106,15 @@ class Health:
         if counts != (after.strikes, after.throttles, after.blocks):
             self.tell()
 
-    async def throttled(self, verdict: Throttled) -> None:
-        """The registry asked for patience."""
+    async def throttled(self, verdict: Throttled, quota_pause_s: float | None = None) -> None:
+        """The registry asked for patience; `quota_pause_s` is for how long, where it does not say when a quota is renewed."""
         now = self._clock.now()
         self.refusal = ""
+        wait_s = verdict.retry_after_s
+        if verdict.is_quota and wait_s is None:
+            wait_s = quota_pause_s
         rule = limits.quota_spent if verdict.is_quota else limits.throttled
-        after = await self._pacer.change(lambda state: rule(state, now, verdict.retry_after_s))
+        after = await self._pacer.change(lambda state: rule(state, now, wait_s))
         self._log.warning(events.LANE_THROTTLED, lane=self._spec.name, reason=verdict.reason,
                           retry_after_s=verdict.retry_after_s, slowdown=after.slowdown,
                           until_at=after.parked_until_at)  # fmt: skip

@@ -442,7 +442,7 @@ class Lane:
         """Let a verdict speak for or against the lane as a whole, or its gate; `used` is the key the call was made with."""
         match verdict:
             case Throttled():
-                await (self.gate or self).health.throttled(verdict)
+                await self._throttled(verdict)
             case Blocked():
                 await self._blocked(verdict, used)
             case Failed() if verdict.strikes_lane:
@@ -454,6 +454,15 @@ class Lane:
                 await self.health.succeeded()
                 if self.gate is not None:
                     await self.gate.health.succeeded()
+
+    async def _throttled(self, verdict: Throttled) -> None:
+        if not verdict.is_quota or self.account is None:
+            await (self.gate or self).health.throttled(verdict)
+            return
+        # A quota belongs to a key, as far as anybody knows: those who pass the gate with another one go on.
+        is_all_ours = self.gate is not None and all(each.account is self.account for each in self.gate.lanes)
+        closed = self.gate if self.gate is not None and is_all_ours else self
+        await closed.health.throttled(verdict, self.account.quota_pause_s)
 
     async def _blocked(self, verdict: Blocked, used: KeyUse) -> None:
         if verdict.key_at_fault and used.edition != self._editions[used.key_index]:
