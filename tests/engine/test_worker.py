@@ -74,6 +74,28 @@ async def test_a_second_look_never_takes_away_what_is_stored(name: str) -> None:
     assert rig.store.partials == {}
 
 
+async def test_what_was_believed_too_soon_is_asked_for_again_and_what_is_forgotten_is_not() -> None:
+    rig = EngineRig()
+    doubted = {
+        "lib/shelf-9/a": Item("lib/shelf-9/a", "lib/cellar", State.ABSENT, due_at=LATER, reason="sold"),
+        "lib/shelf-9/b": Item("lib/shelf-9/b", "lib/cellar", State.QUARANTINED, due_at=LATER, reason="torn"),
+        "lib/shelf-9/c": Item("lib/shelf-9/c", "lib/cellar", State.STORED, due_at=LATER, reason="sold"),
+        "lib/shelf-9/d": Item("lib/shelf-9/d", "lib/cellar", State.ABSENT, due_at=None, reason="forgotten"),
+        "lib/shelf-9/e": Item("lib/shelf-9/e", "lib/cellar", State.ACTIVE, due_at=LATER),
+        "lib/shelf-9/f": Item("lib/shelf-9/f", "lib/cellar", State.DUE, due_at=NOW - 5.0, reason="torn"),
+    }
+    rig.manifest.rows.update(doubted)
+    rig.registry.verdicts[KEY] = [Blocked("all_refused", doubts=(*doubted, "lib/shelf-9/unknown"))]
+    await rig.attempt()
+    after = {key: rig.row(key) for key in doubted}
+    told = {key[-1]: (row.state, row.due_at, row.reason) for key, row in after.items() if row != doubted[key]}
+    assert told == {
+        "a": (State.DUE, NOW, "all_refused"),
+        "b": (State.DUE, NOW, "all_refused"),
+        "c": (State.STORED, NOW, "all_refused"),
+    }
+
+
 async def test_a_good_body_is_published_and_recorded_with_its_evidence() -> None:
     rig = EngineRig(respond=lambda _: Reply(200, book(), {"ETag": '"one"'}))
     row = await rig.attempt(attempts=2, nothing_count=1, nothing_at=5.0, reason="gone")

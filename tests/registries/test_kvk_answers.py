@@ -30,6 +30,7 @@ from registries.kvk_cases import (
     BRANCH,
     COMPANY,
     DAY_S,
+    EVERYTHING,
     HOUR_S,
     NOW,
     OTHER_BRANCH,
@@ -288,6 +289,22 @@ def test_too_many_404_in_a_row_are_believed_no_more_until_one_goes_well() -> Non
     assert "most_not_found_in_a_row" in last.detail
     verdict(of, PROFILE, given(of, PROFILE, basisprofiel()))
     assert isinstance(verdict(of, PROFILE, fault("IPD0005")), Absent)
+
+
+def test_an_implausible_run_takes_back_what_was_believed_of_it_and_nothing_else() -> None:
+    of = proven(most_not_found_in_a_row=3)
+    before, *run = [item("basisprofiel", f"9900{n:04d}") for n in range(5)]
+    (companies,) = of.companies
+    companies.follow(dict.fromkeys([f"9900{n:04d}" for n in range(5)], EVERYTHING))
+    verdict(of, before, fault("IPD0005"))
+    verdict(of, before, given(of, before, basisprofiel(kvkNummer="99000000")))
+    *believed, last = [verdict(of, one, fault("IPD0005")) for one in run]
+    assert [type(one) for one in believed] == [Absent] * 3
+    for tripped in (last, verdict(of, run[-1], fault("IPD0005"))):
+        assert isinstance(tripped, Blocked)
+        assert tripped.doubts == tuple(one.key for one in run[:3]), (
+            "also those whose rows were not written yet"
+        )
 
 
 @pytest.mark.parametrize("code", ["IPD1002", "IPD1003"])

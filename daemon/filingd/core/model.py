@@ -468,13 +468,15 @@ class Throttled(msgspec.Struct, frozen=True):
 class Blocked(msgspec.Struct, frozen=True):
     """The product is closed to us: the lane parks and an alarm is raised. `key_at_fault`: try the other key once.
 
-    `is_wide`: all lanes that pass the same gate are closed with it.
+    `is_wide`: all lanes that pass the same gate are closed with it. `doubts`: keys of items of which too much was believed
+    before it showed that the product is closed: they are asked for again when it is not.
     """
 
     reason: str
     detail: str = ""
     key_at_fault: bool = False
     is_wide: bool = False
+    doubts: tuple[str, ...] = ()
 
 
 Verdict = Stored | Nothing | NotYet | Absent | Failed | Throttled | Blocked

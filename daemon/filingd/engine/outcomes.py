@@ -14,6 +14,7 @@ from filingd.core import events, layout, steps
 from filingd.core.dropping import Drop
 from filingd.core.lifecycle import Event, next_state
 from filingd.core.model import (
+    LEASED_STATES,
     Absent,
     Blocked,
     Change,
@@ -30,6 +31,7 @@ from filingd.core.model import (
 from filingd.core.redaction import kept_headers, redact_text
 from filingd.engine.damage import UNREADABLE, move_aside, problem_of, read
 from filingd.engine.dropping import Dropper, marked
+from filingd.engine.recording import record_what_stands
 from filingd.engine.transfer import stage_whole
 from filingd.engine.undisturbed import undisturbed
 
@@ -129,6 +131,22 @@ class Outcomes:
             **facts,
         )
         return after
+
+    async def doubt(self, keys: Sequence[str], reason: str) -> None:
+        """Have items asked for again of which the registry said something that is not believed any more, with `reason`; what is
+        under way, or due, is left as it is."""
+        now, known = self._clock.now(), await self._manifest.items(keys)
+        changes = [
+            Change(
+                item.state,
+                replace(
+                    item, state=next_state(item.state, Event.RETRIED), due_at=now, reason=reason, attempts=0
+                ),
+            )
+            for item in known.values()
+            if item.state not in LEASED_STATES and item.due_at is not None and item.due_at > now
+        ]
+        await record_what_stands(self._manifest, changes, self._log)
 
     # ------------------------------------------------------------------ a good body
 

@@ -275,6 +275,8 @@ class Worker:
         ):
             await self.desk.take(Handed(made, fetched, verdict))
             return
+        if isinstance(verdict, Blocked) and verdict.doubts:
+            await self._outcomes.doubt(verdict.doubts, verdict.reason)
         await self._outcomes.carry_out(made, fetched, verdict, judged_at)
         self._alarm(made.item, verdict)
         if isinstance(verdict, Stored) or (isinstance(verdict, Nothing) and verdict.confirmed):

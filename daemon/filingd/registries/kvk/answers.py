@@ -161,12 +161,14 @@ class Question(ABC):
             doublings = min(self.item.nothing_count, _MOST_DOUBLINGS)
             wait_s = min(self.rules.unproven_interval_s * 2**doublings, self.rules.tombstone_interval_s)
             return Nothing(UNPROVEN, self.now + wait_s)
+        self.memory.guard.note_believed(self.product, self.item.key)
         return Absent(NOT_DELIVERABLE, self.now + self.rules.tombstone_interval_s, detail=text)
 
     def believed(self, verdict: Verdict) -> Verdict:
         """What is made of one more refusal that time does not mend: `verdict`, unless an implausible run of them ends here."""
         if self.memory.guard.note_refusal(self.product) is Trust.IMPLAUSIBLE:
             return self._all_refused()
+        self.memory.guard.note_believed(self.product, self.item.key)
         return verdict
 
     def _all_refused(self) -> Blocked:
@@ -176,7 +178,7 @@ class Question(ABC):
             "may have moved (see [kvk.paths]), or the service is out of order; if the numbers are gone, raise [kvk] "
             "most_not_found_in_a_row"
         )
-        return Blocked(ALL_REFUSED, detail)
+        return Blocked(ALL_REFUSED, detail, doubts=self.memory.guard.believed(self.product))
 
     def _backoff_s(self, tries: int) -> float:
         # The item's own key spreads its retries, so that a burst of failures does not come back as a burst.

@@ -25,6 +25,7 @@ class RefusalGuard:
         """`longest_run` is how many refusals in a row are believed."""
         self._longest_run = longest_run
         self._runs: dict[str, int] = {}
+        self._believed: dict[str, list[str]] = {}  # keys of the items of the run
         self._has_answered: set[str] = set()
         self._is_understood: set[str] = set()  # has answered well since a call for it was refused as such
 
@@ -33,6 +34,7 @@ class RefusalGuard:
         self._has_answered.add(product)
         self._is_understood.add(product)
         self._runs.pop(product, None)
+        self._believed.pop(product, None)
 
     def note_refusal(self, product: str) -> Trust:
         """The product refused a number once more, in a way that time does not mend."""
@@ -40,6 +42,14 @@ class RefusalGuard:
         if run > self._longest_run:
             return Trust.IMPLAUSIBLE
         return Trust.TRUSTED if product in self._has_answered else Trust.UNPROVEN
+
+    def note_believed(self, product: str, key: str) -> None:
+        """That refusal is believed of this item, as long as the run does not become implausible."""
+        self._believed.setdefault(product, []).append(key)
+
+    def believed(self, product: str) -> tuple[str, ...]:
+        """The items of which refusals of the present run were believed."""
+        return tuple(self._believed.get(product, ()))
 
     def note_not_understood(self, product: str) -> bool:
         """KVK refused how the product is asked for, not a number. Returns whether it has answered well since it did last."""
