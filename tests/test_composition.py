@@ -5,11 +5,17 @@ from __future__ import annotations
 import datetime as dt
 import socket
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from filingd import app
+from filingd.core.errors import ConfigError, ExitCode
 from filingd.settings import Settings, parse
+
+if TYPE_CHECKING:
+    from filingd.adapters.secrets import Keyring
+    from filingd.ports import Registry
 
 CONFIG = """
 [nbb]
@@ -24,6 +30,46 @@ keys = ["env:A_KEY"]
 def configured(store: str, first: str = "05:30", last: str = "06:30") -> Settings:
     text = f'[store]\npath = "{store}"\n[http]\ncontact = "mailto:ops@example.invalid"\n'
     return parse(text + CONFIG.format(first=first, last=last), Path("/etc/filingd/filingd.toml"))
+
+
+TWO_KEYS = """
+[kvk.keys.main]
+key = "env:FILINGD_TEST_FIRST"
+budget_per_month_eur = 1.0
+[kvk.keys.second]
+key = "file:{file}"
+budget_per_month_eur = 1.0
+"""
+KEY = "l7xx0123456789abcdef0123456789abcdef"
+
+
+def two_keys(folder: Path, monkeypatch: pytest.MonkeyPatch, second: str) -> tuple[Registry, Keyring]:
+    """Two accounts: the key of one stands in the environment, that of the other in a file."""
+    monkeypatch.setenv("FILINGD_TEST_FIRST", KEY)
+    (folder / "key").write_text(second)
+    (folder / "key").chmod(0o600)
+    text = f'[store]\npath = "{folder / "store"}"\n' + TWO_KEYS.format(file=folder / "key")
+    registry = app.registry_of(parse(text, folder / "filingd.toml"))
+    return registry, app.keyring_of(registry)
+
+
+def test_two_accounts_with_one_key_are_refused_and_the_key_is_not_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry, keyring = two_keys(tmp_path, monkeypatch, f"{KEY}\n")
+    with pytest.raises(ConfigError, match="one and the same key") as refused:
+        app.check_keys_apart(registry, keyring)
+    said = str(refused.value)
+    assert refused.value.exit_code == ExitCode.CONFIG
+    assert all(name in said for name in ("kvk/main", "kvk/second", "env:FILINGD_TEST_FIRST", str(tmp_path)))
+    assert KEY not in said
+
+
+@pytest.mark.parametrize("second", [KEY[::-1], ""])
+def test_two_accounts_with_keys_of_their_own_are_not_and_one_that_cannot_be_read_is_told_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, second: str
+) -> None:
+    app.check_keys_apart(*two_keys(tmp_path, monkeypatch, second))
 
 
 def first_try_at(settings: Settings) -> dt.time:

@@ -264,6 +264,26 @@ def keyring_of(registry: Registry) -> Keyring:
     return Keyring([name for lane in registry.lanes() for name in lane.key_names], published=PUBLIC_KEYS)
 
 
+def check_keys_apart(registry: Registry, keyring: Keyring) -> None:
+    """Whether each account spends with keys of its own; a key that cannot be read is not looked at.
+
+    Raises:
+        ConfigError: two accounts have one key, so that its allowance would be spent twice. The text names references alone.
+    """
+    unreadable = keyring.problems()
+    owners: dict[str, tuple[str, str]] = {}
+    for lane in registry.lanes():
+        for name in lane.key_names:
+            if lane.account is None or name in unreadable:
+                continue
+            account, reference = owners.setdefault(keyring.value(name), (lane.account, name))
+            if account != lane.account:
+                raise ConfigError(
+                    f"{account} ({reference}) and {lane.account} ({name}) are one and the same key: what may be spent with it "
+                    "would be spent twice. Remove one of the two, or give it a key of its own."
+                )
+
+
 def http_client(settings: Settings, keyring: Keyring) -> HttpClient:
     """The one HTTP client."""
     from filingd.adapters.http import AioHttpClient
@@ -731,6 +751,7 @@ class Upkeep:
         from filingd.engine.repair import only_these
         from filingd.engine.supervisor import Supervisor, Until
 
+        check_keys_apart(self.registry, self.keyring)
         http = http_client(self.settings, self.keyring)
         async with opened_ledger(self.settings, self.registry, self.manifest, self.log) as ledger:
             try:
@@ -993,6 +1014,7 @@ async def _serve(settings: Settings, options: RunOptions, registry: Registry, cl
     from filingd.adapters.logs import capture_libraries, open_status_log
 
     keyring = keyring_of(registry)
+    check_keys_apart(registry, keyring)
     log = open_status_log(
         settings.log_file, clock.now, keyring.values, settings.log.level, console=options.console
     )
