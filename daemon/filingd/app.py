@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from filingd import __version__
+from filingd import __version__, origins
 from filingd.core import events
 from filingd.core.errors import ConfigError, DiskFaultError, StoreError, StoreLockedError
 from filingd.core.layout import CATALOGUE_NAME, LEDGER_NAME, MANIFEST_NAME
@@ -564,6 +564,7 @@ async def opened_store(
 
     Raises:
         ManifestTooNewError, ManifestDamagedError, DiskFullError, DiskFaultError: it cannot be used.
+        StoreError: it holds records of another service.
     """
     from filingd.adapters.lock import LOCK_NAME
     from filingd.adapters.manifest import SqliteManifest
@@ -581,6 +582,7 @@ async def opened_store(
         )  # below the last everything is published
         store = DiskStore(settings.store.path, steps, anchored_names=anchored)
         stack.push_async_callback(store.close)
+        await origins.claim(store, settings)
         yield store, manifest
 
 
@@ -752,6 +754,7 @@ class Upkeep:
         from filingd.engine.supervisor import Supervisor, Until
 
         check_keys_apart(self.registry, self.keyring)
+        await origins.claim(self.store, self.settings)
         http = http_client(self.settings, self.keyring)
         async with opened_ledger(self.settings, self.registry, self.manifest, self.log) as ledger:
             try:

@@ -461,6 +461,15 @@ ITEM_OLDER_REMOVED = _event(
     KEY, VERSION, Fact("files", "integer", "files that were removed, from versions/ and quarantine/"),
 )  # fmt: skip
 
+# ------------------------------------------------------------ announcements
+
+REGISTRY_WARNED = _event(
+    "registry.warned", WARNING,
+    "A registry announced something by a `Warning: 299` header, such as that a version of its API is retired: at most once a day "
+    "for each route.",
+    ROUTE, Fact("detail", "string", "the header, as it came"),
+)  # fmt: skip
+
 # ------------------------------------------------------------ the log itself
 
 LOG_DROPPED = _event(

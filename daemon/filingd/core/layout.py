@@ -3,6 +3,7 @@
 manifest.db                                   what is known of every item
 catalogue.db                                  which filings there are and where each document lies; made anew when missing
 ledger.db                                     calls and money spent, by account and month; never made anew silently
+origins.json                                  which service's records the store holds; written once
 alarms.json                                   which alarms stand and when they were said last; derived, may be removed
 nbb/authentic/2026/11/2026-11-20/json.zip     the body now current, under its final name
 nbb/authentic/2026/11/2026-11-20/day.json     the seal: counts, digests, routes, unexplained gaps
@@ -25,6 +26,7 @@ MANIFEST_NAME = "manifest.db"
 CATALOGUE_NAME = "catalogue.db"
 LEDGER_NAME = "ledger.db"
 FORGOTTEN_NAME = "forgotten.jsonl"
+ORIGINS_NAME = "origins.json"
 ALARMS_NAME = "alarms.json"
 SEAL_NAME = "day.json"
 SUMS_NAME = "SHA256SUMS"

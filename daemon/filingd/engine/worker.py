@@ -33,6 +33,7 @@ from filingd.core.retry import backoff_s
 from filingd.engine.account import MonthSpentError
 from filingd.engine.defects import told
 from filingd.engine.documents import DocumentDesk, Handed
+from filingd.engine.notices import Notices
 from filingd.engine.outcomes import Made
 from filingd.engine.pacer import LaneClosedError
 
@@ -94,6 +95,7 @@ class Worker:
         self._clock = clock
         self._log = log
         self._new_request_id = new_request_id
+        self._notices = Notices(clock, log)
         self.stopping = False
         self.busy: set[asyncio.Task[Any]] = set()  # tasks with an item in hand
 
@@ -235,6 +237,7 @@ class Worker:
             made.target, attempt, made.request_id, lane.key_name, partial, permit.begin
         )
         permit.answered()
+        self._notices.look(attempt.route, fetched.answer.head)
         if fetched.begin_again:
             await self._outcomes.settle(
                 item, NotYet("resume_refused", self._clock.now()), request_id=made.request_id
