@@ -668,6 +668,11 @@ class Companies(Protocol):
         """The numbers that a stored body names, by the facts of its version."""
         ...
 
+    def spoken_for(self, facts: Mapping[str, Any]) -> Sequence[str]:
+        """The keys of the records that speak for a stored body where it does not say itself whom it is about, or whether that
+        address may be used for unsolicited post (`non_mailing`); by the facts of its version. None speaks for most."""
+        ...
+
     def lead_terms(self, key: str, watched: Mapping[str, Any]) -> Terms | None:
         """On which terms the numbers are followed that the body of an item names; None if they are not, because nobody in
         `watched`, and no search, wants it."""

@@ -171,3 +171,23 @@ def test_documents_of_a_company_that_is_followed_no_more_are_dropped(
     companies.follow({})
     left = after(companies.follow_ups(number, filings, items, frozenset(), NOW), items)
     assert {item.state for item in left.values()} == {State.ABSENT}
+
+
+# By registry: facts of a body for which another record speaks.
+SPOKEN_FOR: dict[str, dict[str, Any]] = {
+    "fake": {"parents": ["1234"]},
+    "nbb": {},
+    "kvk": {"kvk_number": "69599084"},
+}
+
+
+def test_who_speaks_for_a_body_is_a_record_of_a_company(companies: Companies, kind: str) -> None:
+    facts = SPOKEN_FOR[kind]
+    speakers = companies.spoken_for(facts)
+    assert len(speakers) == len(facts)
+    assert all(companies.number_of(key) in NUMBERS[kind].values() for key in speakers)
+    assert all(key.startswith(companies.prefix) for key in speakers)
+
+
+def test_nobody_speaks_for_a_body_that_names_nobody(companies: Companies) -> None:
+    assert list(companies.spoken_for({})) == []

@@ -276,6 +276,9 @@ class FakeCompanies:
             raise SearchError("street is missing; write the name of a street.")
         return ReaderSearch(table["street"])
 
+    def spoken_for(self, facts: Mapping[str, Any]) -> Sequence[str]:
+        return [f"{self.prefix}{name}/card" for name in facts.get("parents", ())]
+
     def search_gaps(self, groups: Sequence[Group]) -> Sequence[str]:
         return ()
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from filingd.cli.watch_desks import Desk
     from filingd.core.catalogue import Forgotten
     from filingd.core.model import Version
-    from filingd.ports import Registry
+    from filingd.ports import Companies, Registry
     from filingd.settings import Settings
 
 _PAGE = 500
@@ -252,9 +252,7 @@ class Export:
 
     def _is_of_forgotten(self, version: Version, forgotten: Forgotten) -> bool:
         """Whether it is about one company alone, which is forgotten: a branch that is not erased yet, for instance."""
-        from filingd.registries.kvk.exporting import spoken_for
-
-        owners = spoken_for(version.facts)
+        owners = self._spoken_for(version)
         return len(owners) == 1 and self._registry.is_forgotten(owners[0], forgotten)
 
     def _current(self, keys: Sequence[str]) -> Mapping[str, Version]:
@@ -288,17 +286,20 @@ class Export:
         return line_of(version, number, said(version), seq, body if with_body else None)
 
     def _number_of(self, key: str) -> str:
-        desk = next(desk for desk in self._desks if key.startswith(desk.companies.prefix))
-        return desk.companies.number_of(key)
+        return self._companies_of(key).number_of(key)
+
+    def _spoken_for(self, version: Version) -> Sequence[str]:
+        return self._companies_of(version.key).spoken_for(version.facts)
+
+    def _companies_of(self, key: str) -> Companies:
+        return next(desk.companies for desk in self._desks if key.startswith(desk.companies.prefix))
 
     # ------------------------------------------------------------------ what records say
 
     def _non_mailing(self, versions: Iterable[Version]) -> Callable[[Version], bool | None]:
         """What is said of each of these: by itself, or by those that speak for it."""
-        from filingd.registries.kvk.exporting import spoken_for
-
-        silent = [version.facts for version in versions if version.facts.get("non_mailing") is None]
-        keys = {key for facts in silent for key in spoken_for(facts)}
+        silent = [version for version in versions if version.facts.get("non_mailing") is None]
+        keys = {key for version in silent for key in self._spoken_for(version)}
         speaking = self._manifest.current_versions(keys)
 
         def said(version: Version) -> bool | None:
@@ -307,7 +308,7 @@ class Export:
                 return bool(own)
             others = [
                 speaking[key].facts.get("non_mailing") if key in speaking else None
-                for key in spoken_for(version.facts)
+                for key in self._spoken_for(version)
             ]
             return True if True in others else None if None in others or not others else False
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from filingd.core.model import Change, Item, State, leaf_of
-from filingd.registries.kvk import numbers, profiles, searches
+from filingd.registries.kvk import exporting, numbers, profiles, searches
 from filingd.registries.kvk.operations import VESTIGINGEN, VESTIGINGSPROFIEL, ZOEKEN
 from filingd.registries.kvk.ranks import RANK_NUMBER
 from filingd.registries.kvk.upkeep import dropped, kept_up
@@ -82,6 +82,9 @@ class Companies:
 
     def named(self, facts: Mapping[str, Any]) -> Sequence[str]:
         return tuple(facts.get("names", ()))
+
+    def spoken_for(self, facts: Mapping[str, Any]) -> Sequence[str]:
+        return exporting.spoken_for(facts)
 
     def lead_terms(self, key: str, watched: Mapping[str, KvkTerms]) -> KvkTerms | None:
         """The companies that a search finds are followed on the terms of its list, those of an RSIN on the RSIN's; branches

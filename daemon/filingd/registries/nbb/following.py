@@ -83,6 +83,9 @@ class Companies:
     has_filings = True
     lead_prefixes: Sequence[str] = ()
 
+    def spoken_for(self, facts: Mapping[str, Any]) -> Sequence[str]:  # noqa: ARG002 - none speaks for another
+        return ()
+
     def search_gaps(self, groups: Sequence[Group]) -> Sequence[str]:  # noqa: ARG002 - there are none
         return ()
 
