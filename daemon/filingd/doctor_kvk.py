@@ -166,8 +166,8 @@ def _check_there_or_new(path: Path, *, asked_before: bool) -> None:
         return
     if asked_before:
         raise StoreError(
-            f"{path} is not there, although calls were made before: put a copy of it back, or start filingd, which "
-            "begins one and says what that means."
+            f"{path} is not there, although calls were made before: put a copy of it back. If there is none, "
+            "`filingd run` says what to do."
         )
     if not is_ours(path.parent):
         raise StoreError(
