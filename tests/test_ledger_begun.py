@@ -5,10 +5,14 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+import pytest
+
 from fakes.log import FakeLog
 from fakes.manifest import FakeManifest
 from filingd import app
 from filingd.core import events
+from filingd.core.errors import StoreError
+from filingd.core.layout import LEDGER_NAME
 from filingd.core.limits import LaneState
 from filingd.settings import load
 
@@ -33,10 +37,12 @@ def settings_in(folder: Path, text: str = CONFIG) -> Settings:
     return load(folder / "filingd.toml")
 
 
-async def begin(settings: Settings, manifest: FakeManifest) -> FakeLog:
+async def begin(settings: Settings, manifest: FakeManifest, *, may_be_lost: bool = False) -> FakeLog:
     """Open the ledger once."""
     log = FakeLog()
-    async with app.opened_ledger(settings, app.registry_of(settings), manifest, log) as ledger:
+    async with app.opened_ledger(
+        settings, app.registry_of(settings), manifest, log, may_be_lost=may_be_lost
+    ) as ledger:
         assert ledger is not None
     return log
 
@@ -48,12 +54,20 @@ async def test_the_first_one_is_told_once(tmp_path: Path) -> None:
     assert not (await begin(settings, FakeManifest())).of(events.LEDGER_BEGUN)
 
 
-async def test_one_that_is_gone_although_lanes_spent_is_told_with_the_remedy(tmp_path: Path) -> None:
+async def test_one_that_is_gone_although_lanes_spent_is_refused_with_the_remedy(tmp_path: Path) -> None:
     settings, manifest = await asyncio.to_thread(settings_in, tmp_path), FakeManifest()
     manifest.kept_lanes["kvk"] = LaneState("kvk", "boot", 9.0)
-    (line,) = (await begin(settings, manifest)).of(events.LEDGER_BEGUN)
+    with pytest.raises(StoreError, match="kvk made calls before") as refused:
+        await begin(settings, manifest)
+    assert "--begin-ledger" in str(refused.value)
+    assert not await asyncio.to_thread((settings.store.path / LEDGER_NAME).exists)
+
+
+async def test_one_that_is_gone_is_begun_anew_where_that_is_said_and_told_as_a_loss(tmp_path: Path) -> None:
+    settings, manifest = await asyncio.to_thread(settings_in, tmp_path), FakeManifest()
+    manifest.kept_lanes["kvk"] = LaneState("kvk", "boot", 9.0)
+    (line,) = (await begin(settings, manifest, may_be_lost=True)).of(events.LEDGER_BEGUN)
     assert "kvk made calls before" in line["detail"]
-    assert "lower calls and budget" in line["detail"]
 
 
 async def test_without_an_account_there_is_no_ledger(tmp_path: Path) -> None:
