@@ -1,6 +1,6 @@
 """SIGKILL at random moments: first stores, then a day later new ones and second looks at changed days, until all agree.
 
-`FILINGD_SOAK_KILLS` says how many deaths (default 80; `make soak` wants thousands); the seeds are named by the tests,
+`FILINGD_SOAK_KILLS` says how many deaths (default 48; `make soak` wants thousands); the seeds are named by the tests,
 and one of them alone is run again with `-k`.
 """
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow
 
-DEATHS = int(os.environ.get("FILINGD_SOAK_KILLS", "80"))
+DEATHS = int(os.environ.get("FILINGD_SOAK_KILLS", "48"))
 DEATHS_A_SEED = 10
 SEEDS = range(1, -(-DEATHS // DEATHS_A_SEED) + 1)
 
