@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from e2e.kvk_rig import KvkRig
 from e2e.rig import Rig, SandboxPool
 
 if TYPE_CHECKING:
@@ -53,3 +54,21 @@ def make_shared_rig(
     """The same for a whole module."""
     with _rigs(tmp_path_factory.mktemp("shared"), sandbox_pool) as make:
         yield make
+
+
+@pytest.fixture
+def make_kvk(tmp_path: Path, sandbox_pool: SandboxPool) -> Iterator[Callable[..., KvkRig]]:
+    """Make rigs of KVK alone; their manners are checked when the test is over."""
+    rigs: list[KvkRig] = []
+
+    def make(**fields: Any) -> KvkRig:
+        rigs.append(KvkRig(tmp_path / f"kvk-{len(rigs)}", sandbox_pool, **fields))
+        return rigs[-1]
+
+    try:
+        yield make
+        for one in rigs:
+            one.rig.check_manners()
+    finally:
+        for one in rigs:
+            one.rig.close()

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from typing import TYPE_CHECKING, Any
-
-import pytest
+from typing import TYPE_CHECKING
 
 from e2e.kvk_rig import PARTS_OF_COMPANY, KvkRig
 from support.daemon import wait_until
@@ -14,27 +12,7 @@ from support.kvk import EVERY_PART
 from support.mirror import Said, filingd
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
-    from e2e.rig import SandboxPool
-
-
-@pytest.fixture
-def make_kvk(tmp_path: Path, sandbox_pool: SandboxPool) -> Iterator[Callable[..., KvkRig]]:
-    rigs: list[KvkRig] = []
-
-    def make(**fields: Any) -> KvkRig:
-        rigs.append(KvkRig(tmp_path / f"kvk-{len(rigs)}", sandbox_pool, **fields))
-        return rigs[-1]
-
-    try:
-        yield make
-        for one in rigs:
-            one.rig.check_manners()
-    finally:
-        for one in rigs:
-            one.rig.close()
+    from collections.abc import Callable
 
 
 def test_of_a_list_exactly_the_configured_parts_are_had_to_the_byte_for_one_call_each(

@@ -4,43 +4,25 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from e2e.kvk_rig import KvkRig
 from filingd.app import KILL_VARIABLE
 from filingd.core import steps
 from support.kvk import EVERY_PART, KEYS
 from support.mirror import Said, filingd
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-    from pathlib import Path
+    from collections.abc import Callable, Iterable
 
-    from e2e.rig import SandboxPool
+    from e2e.kvk_rig import KvkRig
+
 
 pytestmark = pytest.mark.slow
 
 ALL_PARTS = {"clients": {"parts": EVERY_PART, "refresh_interval": "30 d"}}
 MAY_NAME_IT = ("forgotten.jsonl", "manifest.db", "log/", "catalogue.db", "alarms.json", "ledger.db")
-
-
-@pytest.fixture
-def make_kvk(tmp_path: Path, sandbox_pool: SandboxPool) -> Iterator[Callable[..., KvkRig]]:
-    rigs: list[KvkRig] = []
-
-    def make(**fields: Any) -> KvkRig:
-        rigs.append(KvkRig(tmp_path / f"kvk-{len(rigs)}", sandbox_pool, **fields))
-        return rigs[-1]
-
-    try:
-        yield make
-        for one in rigs:
-            one.rig.check_manners()
-    finally:
-        for one in rigs:
-            one.rig.close()
 
 
 def command(kvk: KvkRig, *given: str, environment: dict[str, str] | None = None) -> Said:
