@@ -78,6 +78,7 @@ def _check_name(desks: Sequence[Desk], name: str | None) -> None:
     names = [each for desk in desks for each in (*desk.editor.names(), *desk.editor.searches())]
     if name is None or name in names:
         return
+    names = list(dict.fromkeys(names))  # a list and a search, or lists of two registries, may share one
     folders = " or ".join(str(desk.editor.path(name)) for desk in desks)
     raise ConfigError(
         f"There is no list {name}: {folders} does not exist. There are: {', '.join(names) or 'none'}."
