@@ -6,7 +6,7 @@ Whoever begins a registry with this writes the rest of `ports.Registry`: `roots`
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 class PlainRegistry:
     """Single documents that are asked for once, cost nothing, and are nobody's filings."""
 
-    companies: tuple[()] = ()
+    companies: Sequence[Any] = ()
 
     def gates(self) -> Sequence[GateSpec]:
         """Each lane has limits of its own."""

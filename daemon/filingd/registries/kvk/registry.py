@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from filingd.core.plain_registry import PlainRegistry
 from filingd.registries.kvk import forgetting, profiles
 from filingd.registries.kvk.answers import Memory
 from filingd.registries.kvk.cells import SearchLine
@@ -17,7 +18,7 @@ from filingd.registries.kvk.profiles import NumberLine
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from filingd.core.catalogue import Contribution, Forgotten
+    from filingd.core.catalogue import Forgotten
     from filingd.core.forgetting import Scrub
     from filingd.core.model import (
         AccountSpec,
@@ -31,16 +32,14 @@ if TYPE_CHECKING:
         Item,
         Judgement,
         LaneSpec,
-        StoredBody,
         Verdict,
-        Version,
     )
     from filingd.registries.kvk.rules import KvkRules
 
 _OF_NUMBERS = f"{profiles.PREFIX}/"
 
 
-class KvkRegistry:
+class KvkRegistry(PlainRegistry):
     """The Trade Register of the Dutch Chamber of Commerce."""
 
     roots = ("kvk",)
@@ -51,7 +50,7 @@ class KvkRegistry:
         self._searches = SearchLine(rules, memory)
         self._companies = Companies(rules, self._searches)
         self._numbers = NumberLine(rules, memory, self._companies.terms_of, self._companies.are_known)
-        self.companies = (self._companies,)
+        self.companies: tuple[Companies] = (self._companies,)
 
     def lanes(self) -> Sequence[LaneSpec]:
         """One for each key and product."""
@@ -97,12 +96,6 @@ class KvkRegistry:
         if group.startswith(_OF_NUMBERS):
             return None  # what is known of a number is never complete
         return self._searches.judge(group, holdings, now, supplements)
-
-    def resolving(self, reference: str, now: float) -> Item | None:  # noqa: ARG002 - there are no filings
-        return None
-
-    def contribution(self, version: Version, body: StoredBody) -> Contribution | None:  # noqa: ARG002 - no filings
-        return None
 
     def target(self, key: str) -> str:
         return self._line(key).target(key)
